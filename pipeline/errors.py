@@ -1,0 +1,69 @@
+"""Every error of ours, in one tree. A message is one line: what, where, what was expected.
+
+SpillwayError
+├── BadValue            a value object was given what it refuses
+├── DamagedMinute       a minute's bytes are not what was written (checksum, format, shape)
+├── TapeError           a tape can't be recognised or read
+├── StorageError        a file or folder can't be written or read
+│   └── DiskFull
+├── JobRunning          another process runs this job on these folders
+├── RedisUnavailable    Redis can't be reached, or isn't fit to hold the window
+└── WindowError
+    ├── WriterHeld      another live process writes this instrument
+    ├── Fenced          a newer writer took over: this one must stop
+    └── WindowMoved     the stored cursor is not the one that the flush builds on
+"""
+
+from __future__ import annotations
+
+
+class SpillwayError(Exception):
+    """The base of all our errors; its text is fit to be shown to a user."""
+
+
+class BadValue(SpillwayError):
+    """A value object was given something that it refuses."""
+
+
+class DamagedMinute(SpillwayError):
+    """A minute's bytes are not those that were written: damaged, or of a format that this version doesn't know."""
+
+
+class TapeError(SpillwayError):
+    """A tape can't be recognised or can't be read."""
+
+
+class StorageError(SpillwayError):
+    """A file or folder can't be written or read."""
+
+
+class DiskFull(StorageError):
+    """There is no room left; nothing was deleted, and the job goes on when there is."""
+
+
+class JobRunning(SpillwayError):
+    """Another process runs this job on the same folders."""
+
+
+class RedisUnavailable(SpillwayError):
+    """Redis can't be reached, or is set up so that it would lose the window."""
+
+
+class WindowError(SpillwayError):
+    """The window refused a write."""
+
+
+class WriterHeld(WindowError):
+    """Another live process holds the instrument's lease."""
+
+
+class Fenced(WindowError):
+    """A newer writer took over; nothing was written."""
+
+
+class WindowMoved(WindowError):
+    """The stored cursor is not the one that this flush builds on; nothing was written."""
+
+    def __init__(self, message: str, stored_token: str) -> None:
+        super().__init__(message)
+        self.stored_token = stored_token

@@ -1,0 +1,324 @@
+"""The footprint of one instrument: trades in, open minute buckets out. Pure: no I/O, no clock.
+
+A batch goes through three steps: `admit` drops what was seen, `reopen` is given the stored minutes that late trades belong to
+(the caller fetches them), `add` sums. `changes` and `seal` say what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline import fixed
+from pipeline.aggregate import MinuteSum, sums
+from pipeline.ids import RangeSet, tracker
+from pipeline.instrument import IdRule, Instrument
+from pipeline.minute import Gap, IdRange, Minute, Status
+from pipeline.trade import NS_PER_MINUTE, TradeBatch, TradeId
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What `admit` made of a batch."""
+
+    fresh: TradeBatch
+    doubtful: TradeBatch  # only the stored minute can tell whether these were taken
+    duplicates: int
+
+
+@dataclass(slots=True)
+class OpenMinute:
+    """A minute that still takes trades. Numbers are integers at the footprint's scales."""
+
+    start: int
+    levels: dict[int, list[int]] = field(default_factory=dict)
+    dirty: set[int] = field(default_factory=set)  # prices changed since the last flush
+    rewrite: bool = True  # all levels must be written
+    stored: bool = False  # Redis has a copy
+    open: int = 0
+    high: int = 0
+    low: int = 0
+    close: int = 0
+    notional: int = 0
+    first_id: TradeId = 0
+    last_id: TradeId = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    seen: int = 0
+    ranges: RangeSet = field(default_factory=RangeSet)
+    repaired: bool = False
+    revision: int = 1
+    reopened: Minute | None = None  # the stored minute that this one continues
+
+    def merge(self, part: MinuteSum, group: int, by_time: bool) -> None:
+        """Adds a batch's sums. `group`: floor prices to a multiple of it; `by_time`: ids have no order."""
+        first, last = (part.first_ns, part.last_ns) if by_time else (part.first_id, part.last_id)
+        if not self.seen or first < (self.first_ns if by_time else self.first_id):  # type: ignore[operator]
+            self.open, self.first_id, self.first_ns = part.open, part.first_id, part.first_ns
+        if not self.seen or last >= (self.last_ns if by_time else self.last_id):  # type: ignore[operator]
+            self.close, self.last_id, self.last_ns = part.close, part.last_id, part.last_ns
+        self.high = max(self.high, part.high)
+        self.low = min(self.low, part.low) if self.seen else part.low
+        self.seen += part.seen
+        for id_range in part.id_ranges:
+            self.ranges.add(*id_range)
+        self._add_levels(part, group)
+
+    def _add_levels(self, part: MinuteSum, group: int) -> None:
+        levels, dirty, notional = self.levels, self.dirty, 0
+        for price, buy, sell, total, count in part.levels:
+            notional += price * total
+            level = price - price % group if group else price
+            row = levels.get(level)
+            if row is None:
+                levels[level] = [buy, sell, total, count]
+            else:
+                row[0] += buy
+                row[1] += sell
+                row[2] += total
+                row[3] += count
+            dirty.add(level)
+        self.notional += notional
+
+    def widen(self, by_price: int, by_size: int) -> None:
+        """Multiplies prices and sizes: the instrument's scale got finer."""
+        self.levels = {p * by_price: [b * by_size, s * by_size, t * by_size, n] for p, (b, s, t, n) in self.levels.items()}
+        self.open, self.high = self.open * by_price, self.high * by_price
+        self.low, self.close = self.low * by_price, self.close * by_price
+        self.notional *= by_price * by_size
+        self.rewrite = True
+
+
+class State(msgspec.Struct, omit_defaults=True):
+    """The cursor: all that a writer needs to go on, stored with every flush."""
+
+    rule: IdRule
+    ids: dict[str, Any]
+    price_scale: int
+    size_scale: int
+    price_group: str  # decimal text, empty for none
+    watermark_ns: int  # the latest exchange time taken
+    newest_minute: int  # the latest minute ever opened, or found stored
+    open_minutes: list[int]
+    trades: int  # messages taken
+    volume: str  # their sizes' exact sum, as text
+    clock: str = "wall"  # whose time moves the window on: the wall's or the tape's
+    stream: str = ""  # which of a venue's id sequences: trades and aggregated trades count apart
+
+
+class Footprint:
+    """Open minutes, what was seen, and how far time has come, for one instrument."""
+
+    def __init__(self, instrument: Instrument, rule: IdRule, price_group: Decimal | None = None) -> None:
+        self.instrument = instrument
+        self.ids = tracker(rule)
+        self.price_scale = fixed.scale_of(price_group) if price_group else 0
+        self.size_scale = 0
+        self.price_group = price_group
+        self.open: dict[int, OpenMinute] = {}
+        self.watermark_ns = 0
+        self.newest_minute = -1
+        self.trades = 0
+        self.volume = 0
+        self.clock = "wall"
+        self.stream = ""
+        self.doubt_until = -1  # minutes stored by a run that this cursor knows nothing of (Redis was lost)
+        self._touched: set[int] = set()  # stored minutes whose completeness changed
+
+    # --- in -------------------------------------------------------------------------------------------------------------
+
+    def admit(self, batch: TradeBatch) -> Admitted:
+        """Parts a batch into what is fresh, what only its minute can tell, and what was seen."""
+        batch = self.ids.sort(batch)
+        fresh, doubtful = self.ids.judge(batch)
+        if self.doubt_until >= 0:
+            old = fresh & (batch.ts_ns < (self.doubt_until + 1) * NS_PER_MINUTE)
+            fresh, doubtful = fresh & ~old, doubtful | old
+        if fresh.all():
+            return Admitted(batch, batch.take(slice(0, 0)), 0)
+        duplicates = len(batch) - int(fresh.sum()) - int(doubtful.sum())
+        return Admitted(batch.take(fresh), batch.take(doubtful), duplicates)
+
+    def settle(self, doubtful: TradeBatch, stored: Mapping[int, Minute | None]) -> TradeBatch:
+        """Of doubtful trades, those that their minutes, open or stored, don't hold. The held ones are remembered."""
+        rows = zip((doubtful.ts_ns // NS_PER_MINUTE).tolist(), doubtful.ids.tolist(), strict=True)
+        held = np.array([self._held(minute, trade_id, stored) for minute, trade_id in rows], dtype=bool)
+        if held.any():
+            self.ids.remember(doubtful.take(held))
+        return doubtful.take(~held)
+
+    def wanted(self, batch: TradeBatch) -> list[int]:
+        """The minutes that must be looked up in the store before `batch` may be added: they may exist already."""
+        minutes = {int(m) for m in np.unique(batch.ts_ns // NS_PER_MINUTE)} if len(batch) else set()
+        return sorted(m for m in minutes | self._touched if m <= self.newest_minute and m not in self.open)
+
+    def reopen(self, minute: Minute) -> None:
+        """Goes on with a stored minute: what is sealed from it will be its next revision."""
+        self.newest_minute = max(self.newest_minute, minute.start)
+        self._widen_to(minute.price_scale, minute.size_scale)
+        by_price = 10 ** (self.price_scale - minute.price_scale)
+        by_size = 10 ** (self.size_scale - minute.size_scale)
+        bucket = OpenMinute(
+            minute.start,
+            {p: [b, s, t, n] for p, (b, s, t, n) in minute.levels.items()},
+            open=minute.open,
+            high=minute.high,
+            low=minute.low,
+            close=minute.close,
+            notional=minute.notional,
+            first_id=minute.first_trade_id,
+            last_id=minute.last_trade_id,
+            first_ns=minute.first_ns,
+            last_ns=minute.last_ns,
+            seen=minute.seen,
+            ranges=RangeSet(minute.id_ranges),
+            repaired=minute.status is Status.REPAIRED,
+            revision=minute.revision + 1,
+            reopened=minute,
+        )
+        bucket.widen(by_price, by_size)
+        self.open[minute.start] = bucket
+
+    def add(self, batch: TradeBatch) -> None:
+        """Sums fresh trades into their minutes. Each minute up to `newest_minute` must have been looked up."""
+        self._touched.clear()
+        if not len(batch):
+            return
+        self._touched = self.ids.add(batch)
+        self._widen_to(batch.price_scale, batch.size_scale)
+        batch = batch.widened(self.price_scale, self.size_scale)
+        group = fixed.at_scale(self.price_group, self.price_scale) if self.price_group else 0
+        rule = self.ids.rule
+        for part in sums(batch, with_ranges=rule is IdRule.CONTIGUOUS):
+            bucket = self.open.get(part.minute)
+            if bucket is None:
+                bucket = self.open[part.minute] = OpenMinute(part.minute)
+            bucket.merge(part, group, rule is IdRule.OPAQUE)
+            bucket.repaired |= batch.repair
+            self.newest_minute = max(self.newest_minute, part.minute)
+            self.volume += sum(row[3] for row in part.levels)
+        self.trades += len(batch)
+        self.watermark_ns = max(self.watermark_ns, int(batch.ts_ns.max()))
+
+    @property
+    def touched(self) -> set[int]:
+        """Minutes whose completeness the last `add` changed; those stored must be reopened."""
+        return self._touched
+
+    # --- out ------------------------------------------------------------------------------------------------------------
+
+    def due(self, now_ns: int, grace_ns: int, quiet_ns: int) -> list[int]:
+        """Open minutes that are over: by later trades and a grace time, or, in a quiet market, by the clock."""
+        by_trades = self.watermark_ns - grace_ns
+        by_clock = now_ns - quiet_ns
+        return [m for m in sorted(self.open) if (m + 1) * NS_PER_MINUTE <= max(by_trades, by_clock)]
+
+    def seal(self, start: int, *, cut_short: bool = False) -> Minute:
+        """An open minute as a value. `cut_short`: its time is not over, so nothing proves it whole."""
+        bucket = self.open[start]
+        missing = self._missing(start)
+        return Minute(
+            instrument=self.instrument,
+            start=start,
+            price_scale=self.price_scale,
+            size_scale=self.size_scale,
+            levels={price: (row[0], row[1], row[2], row[3]) for price, row in bucket.levels.items()},
+            open=bucket.open,
+            high=bucket.high,
+            low=bucket.low,
+            close=bucket.close,
+            notional=bucket.notional,
+            first_trade_id=bucket.first_id,
+            last_trade_id=bucket.last_id,
+            first_ns=bucket.first_ns,
+            last_ns=bucket.last_ns,
+            id_ranges=tuple(bucket.ranges),
+            missing=missing,
+            status=self._status(bucket, missing, cut_short),
+            seen=bucket.seen,
+            revision=bucket.revision,
+        )
+
+    def close(self, start: int) -> None:
+        """Forgets an open minute: it was sealed."""
+        del self.open[start]
+
+    def gaps(self) -> list[Gap]:
+        """Holes known now."""
+        return self.ids.gaps()
+
+    # --- the cursor -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> bytes:
+        """The cursor, as stored."""
+        return msgspec.json.encode(
+            State(
+                self.ids.rule,
+                self.ids.state(),
+                self.price_scale,
+                self.size_scale,
+                str(self.price_group or ""),
+                self.watermark_ns,
+                self.newest_minute,
+                sorted(self.open),
+                self.trades,
+                fixed.to_text(self.volume, self.size_scale),
+                self.clock,
+                self.stream,
+            )
+        )
+
+    @classmethod
+    def resume(cls, instrument: Instrument, state: State, buckets: Iterable[OpenMinute]) -> Footprint:
+        """The footprint as it was when `state` was stored, with the open minutes stored beside it."""
+        group = Decimal(state.price_group) if state.price_group else None
+        footprint = cls(instrument, state.rule, group)
+        footprint.ids = tracker(state.rule, state.ids)
+        footprint.price_scale, footprint.size_scale = state.price_scale, state.size_scale
+        footprint.open = {b.start: b for b in buckets}
+        footprint.watermark_ns, footprint.newest_minute = state.watermark_ns, state.newest_minute
+        footprint.trades = state.trades
+        footprint.volume = fixed.at_scale(Decimal(state.volume), state.size_scale)
+        footprint.clock, footprint.stream = state.clock, state.stream
+        return footprint
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _held(self, minute: int, trade_id: TradeId, stored: Mapping[int, Minute | None]) -> bool:
+        bucket, kept = self.open.get(minute), stored.get(minute)
+        if bucket:
+            first, last, ranges = bucket.first_id, bucket.last_id, bucket.ranges
+        elif kept:
+            first, last, ranges = kept.first_trade_id, kept.last_trade_id, RangeSet(kept.id_ranges)
+        else:
+            return False
+        if self.ids.rule is IdRule.CONTIGUOUS:
+            return isinstance(trade_id, int) and trade_id in ranges
+        if self.ids.rule is IdRule.MONOTONIC:
+            return first <= trade_id <= last  # type: ignore[operator]
+        return True  # opaque ids so old can't be told apart: a minute that stands is taken as it stands
+
+    def _missing(self, minute: int) -> tuple[IdRange, ...]:
+        return tuple((g.first_id, g.last_id) for g in self.ids.gaps() if minute in g.minutes)
+
+    def _status(self, bucket: OpenMinute, missing: tuple[IdRange, ...], cut_short: bool) -> Status:
+        if missing:
+            return Status.DEGRADED
+        if cut_short or not self.ids.proven(bucket.start * NS_PER_MINUTE):
+            return Status.UNKNOWN
+        return Status.REPAIRED if bucket.repaired else Status.COMPLETE
+
+    def _widen_to(self, price_scale: int, size_scale: int) -> None:
+        price_scale, size_scale = max(price_scale, self.price_scale), max(size_scale, self.size_scale)
+        by_price, by_size = 10 ** (price_scale - self.price_scale), 10 ** (size_scale - self.size_scale)
+        if by_price == by_size == 1:
+            return
+        for bucket in self.open.values():
+            bucket.widen(by_price, by_size)
+        self.volume *= by_size
+        self.price_scale, self.size_scale = price_scale, size_scale

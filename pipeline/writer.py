@@ -1,0 +1,326 @@
+"""One instrument's writer: trades in through a bounded queue, flushes out to the window, with the lease held all the while.
+
+The footprint runs ahead of Redis by at most one flush: while one is on its way, the next trades are summed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from pipeline import codec, crash, open_minute
+from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
+from pipeline.footprint import Footprint
+from pipeline.instrument import IdRule, Instrument
+from pipeline.minute import Gap, Minute
+from pipeline.ports import Keeper
+from pipeline.trade import NS_PER_MINUTE, NS_PER_S, RawTrades, Reject, TradeBatch, TradeId, concat
+from pipeline.window import Flush, Lease, RedisWindow, Sealed
+
+LEASE_MS = 3000
+LONGEST_PAUSE_S = 30.0  # between two tries at a Redis that can't be reached; after a minute in all it is an error
+RING_TRADES = 200_000  # kept in memory, to be told again to a Redis that went back
+
+Raws = Callable[[int], tuple[str, str]]  # row -> its raw text, and where it stood
+
+
+@dataclass(frozen=True, slots=True)
+class WriterOptions:
+    """How a writer behaves."""
+
+    owner: str  # who holds the lease, for people and for the check whether it still lives
+    dead_owner: str = ""  # a former owner that is known to be dead: its lease may be taken at once
+    grace_ns: int = 5 * NS_PER_S  # exchange time that must pass after a minute before it is sealed
+    quiet_ns: int = 30 * NS_PER_S  # the same by the clock, for markets where no later trade comes
+    clock: str = "wall"  # or "tape"
+    stream: str = ""  # which of the venue's id sequences comes in
+    price_group: Decimal | None = None
+    future_ns: int = 300 * NS_PER_S  # how far exchange times may be ahead of the clock
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the trades, since this writer started."""
+
+    taken: int = 0  # in Redis
+    duplicates: int = 0
+    late: int = 0  # for a minute that was sealed before
+    rejected: int = 0
+    flushes: int = 0
+    sealed: int = 0
+    rewinds: int = 0
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes one instrument. Call `start`, then `take` and `flush` (or `run` with `put`), then `stop`."""
+
+    instrument: Instrument
+    rule: IdRule
+    window: RedisWindow
+    keeper: Keeper
+    options: WriterOptions
+    clock_ns: Callable[[], int]
+    reject: Callable[[list[Reject]], Awaitable[None]]
+    revive: Callable[[], Awaitable[None]] | None = None  # brings a Redis of our own back after it died
+    counts: Counts = field(default_factory=Counts)
+    _footprint: Footprint = field(init=False)
+    _lease: Lease | None = None
+    _token: str = ""
+    _name: str = field(default_factory=lambda: secrets.token_hex(6))
+    _number: int = 0
+    _unflushed: int = 0
+    _ring: deque[TradeBatch] = field(default_factory=deque)
+    _sending: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Takes the lease and goes on where the last flush stopped. WriterHeld; BadValue for settings that don't fit."""
+        options = self.options
+        self._lease = await self.window.acquire(self.instrument, options.owner, LEASE_MS, dead_owner=options.dead_owner)
+        await self._load()
+        self._check_settings()
+
+    async def take(self, raw: RawTrades, raws: Raws, *, repair: bool = False) -> int:
+        """Checks, sums and remembers trades; what can't be one goes to the dead letters. Returns how many were fresh."""
+        scales = (self._footprint.price_scale, self._footprint.size_scale)
+        batch, reasons = raw.checked(scales, latest_ns=self.clock_ns() + self.options.future_ns, repair=repair)
+        if reasons:
+            self.counts.rejected += len(reasons)
+            await self.reject([Reject(*raws(row), reason) for row, reason in sorted(reasons.items())])
+        return await self.fold(batch)
+
+    async def fold(self, batch: TradeBatch) -> int:
+        """Sums checked trades. Returns how many were fresh."""
+        fresh = await self._fold(batch)
+        if fresh:
+            self._ring.append(batch)
+            while len(self._ring) > 1 and sum(map(len, self._ring)) > RING_TRADES:
+                self._ring.popleft()
+        return fresh
+
+    async def flush(self, now_ns: int | None = None, *, everything: bool = False) -> None:
+        """Sends what changed and seals what is over; returns once the flush before is in Redis.
+
+        `now_ns`: the clock (wall or tape) that seals quiet minutes. `everything`: seals the open minutes whatever their age.
+        """
+        await self.settle()
+        flush = self._build(now_ns, everything)
+        if flush:
+            self._sending = asyncio.create_task(self._send(flush, self._unflushed), name=f"flush {self.instrument}")
+            self._unflushed = 0
+
+    async def settle(self) -> None:
+        """Returns once all flushes sent so far are in Redis. Raises what they ran into."""
+        sending, self._sending = self._sending, None
+        if sending is None:
+            return
+        try:
+            await sending
+        except WindowMoved:
+            await self._rewind()
+
+    async def renew(self) -> None:
+        """Keeps the lease. Fenced if a newer writer has it."""
+        if self._lease:
+            await self.window.renew(self._lease)
+
+    async def stop(self) -> None:
+        """Flushes, then gives the lease up."""
+        try:
+            await self.flush()
+            await self.settle()
+        finally:
+            await self._release()
+
+    @property
+    def watermark_ns(self) -> int:
+        """The latest exchange time taken."""
+        return self._footprint.watermark_ns
+
+    @property
+    def last_id(self) -> TradeId | None:
+        """The highest id taken, or None at the very start."""
+        return self._footprint.ids.last_id
+
+    def gaps(self) -> list[Gap]:
+        """Holes in the ids known now."""
+        return self._footprint.gaps()
+
+    # --- starting -------------------------------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        resumed = await self.window.resume(self.instrument)
+        if resumed:
+            self._token, self._footprint = resumed
+        else:
+            self._token, self._footprint = "", Footprint(self.instrument, self.rule, self.options.price_group)
+            self._footprint.stream = self.options.stream
+        self._footprint.clock = self.options.clock
+        newest = await asyncio.to_thread(self.keeper.newest, self.instrument)
+        if newest is not None and newest > self._footprint.newest_minute:
+            # minutes were kept that this cursor knows nothing of: Redis went back, or was emptied
+            self._footprint.newest_minute = self._footprint.doubt_until = newest
+        await self._prefer_kept()
+
+    async def _prefer_kept(self) -> None:
+        """An open minute of which a copy with its revision or a later one is kept was sealed before Redis went back."""
+        open_now = self._footprint.open
+        for start, kept in (await self._look_up(list(open_now))).items():
+            if kept and kept.revision >= open_now[start].revision:
+                self._footprint.reopen(kept)
+                self._footprint.doubt_until = max(self._footprint.doubt_until, start)
+
+    def _check_settings(self) -> None:
+        footprint, options = self._footprint, self.options
+        if footprint.ids.rule is not self.rule:
+            raise BadValue(f"{self.instrument}: stored with {footprint.ids.rule} ids, now asked to write {self.rule} ones")
+        if footprint.stream and options.stream and footprint.stream != options.stream:
+            raise BadValue(
+                f"{self.instrument}: holds trades with ids of the {footprint.stream!r} sequence, these are of "
+                f"{options.stream!r}: the same trades would count twice; use another data folder"
+            )
+        if footprint.price_group != options.price_group:
+            raise BadValue(
+                f"{self.instrument}: was stored with price_group {footprint.price_group or 'none'}, now set to "
+                f"{options.price_group or 'none'}: expected the same, or another data folder"
+            )
+
+    # --- taking ---------------------------------------------------------------------------------------------------------
+
+    async def _fold(self, batch: TradeBatch) -> int:
+        footprint = self._footprint
+        admitted = footprint.admit(batch)
+        fresh = admitted.fresh
+        self.counts.duplicates += admitted.duplicates
+        if len(admitted.doubtful):
+            fresh = footprint.ids.sort(concat([await self._settle_doubt(admitted.doubtful), fresh]))
+        wanted = footprint.wanted(fresh)
+        if wanted:
+            fresh = await self._reopen(wanted, fresh)
+        footprint.add(fresh)
+        if footprint.touched:
+            await self._reopen(footprint.wanted(fresh.take(slice(0, 0))), fresh)
+        self._unflushed += len(fresh)
+        return len(fresh)
+
+    async def _settle_doubt(self, doubtful: TradeBatch) -> TradeBatch:
+        """Of trades that only their minutes can tell about, those that are new."""
+        minutes = {int(m) for m in set((doubtful.ts_ns // NS_PER_MINUTE).tolist())} - self._footprint.open.keys()
+        stored, damaged = await self._look_up_all(sorted(minutes))
+        doubtful = await self._refuse_damaged(doubtful, damaged)
+        found = self._footprint.settle(doubtful, stored)
+        self.counts.duplicates += len(doubtful) - len(found)
+        return found
+
+    async def _reopen(self, wanted: Iterable[int], fresh: TradeBatch) -> TradeBatch:
+        stored, damaged = await self._look_up_all(wanted)
+        fresh = await self._refuse_damaged(fresh, damaged)
+        for minute in stored.values():
+            if minute:
+                self._footprint.reopen(minute)
+                self.counts.late += int((fresh.ts_ns // NS_PER_MINUTE == minute.start).sum())
+        return fresh
+
+    async def _refuse_damaged(self, batch: TradeBatch, damaged: dict[int, str]) -> TradeBatch:
+        """Trades of a minute whose stored copy is damaged can't be merged: they go to the dead letters, not lost."""
+        if not damaged:
+            return batch
+        minute = batch.ts_ns // NS_PER_MINUTE
+        keep = minute == -1
+        rejects = []
+        for row, start in enumerate(minute.tolist()):
+            keep[row] = start not in damaged
+            if not keep[row]:
+                rejects.append(Reject(batch.describe(row), str(self.instrument), damaged[start]))
+        self.counts.rejected += len(rejects)
+        await self.reject(rejects)
+        return batch.take(keep)
+
+    async def _look_up(self, minutes: Iterable[int]) -> dict[int, Minute | None]:
+        return (await self._look_up_all(minutes))[0]
+
+    async def _look_up_all(self, minutes: Iterable[int]) -> tuple[dict[int, Minute | None], dict[int, str]]:
+        """Minutes as they are stored, in the window or below it; and those whose stored copy is damaged, with the reason."""
+        found: dict[int, Minute | None] = {}
+        damaged: dict[int, str] = {}
+        for start in minutes:
+            try:
+                hot = await self.window.load(self.instrument, start)
+                found[start] = hot or await asyncio.to_thread(self.keeper.load, self.instrument, start)
+            except DamagedMinute as error:
+                damaged[start] = str(error)
+        return found, damaged
+
+    # --- flushing -------------------------------------------------------------------------------------------------------
+
+    def _build(self, now_ns: int | None, everything: bool) -> Flush | None:
+        footprint = self._footprint
+        over = self._due(now_ns)
+        sealed, drops = [], []
+        for start in sorted(footprint.open) if everything else over:
+            bucket = footprint.open[start]
+            minute = footprint.seal(start, cut_short=start not in over)
+            if bucket.stored:
+                drops.append(start)
+            if not _unchanged(minute, bucket.reopened):
+                sealed.append(_sealed(minute))
+            footprint.close(start)
+        changes = open_minute.changes(footprint)
+        if not (changes or drops or sealed or self._unflushed):
+            return None
+        self._number += 1
+        flush = Flush(self._token, f"{self._name}:{self._number}", footprint.state(), changes, drops, sealed)
+        self._token = flush.token
+        return flush
+
+    def _due(self, now_ns: int | None) -> list[int]:
+        now = self._footprint.watermark_ns if now_ns is None else now_ns
+        return self._footprint.due(now, self.options.grace_ns, self.options.quiet_ns)
+
+    async def _send(self, flush: Flush, trades: int) -> None:
+        """Sends until Redis has it. A flush may be repeated: the script knows its token."""
+        assert self._lease is not None
+        delay_s = 0.05
+        while True:
+            crash.point("seal.before" if flush.sealed else "flush.before")
+            try:
+                await self.window.flush(self._lease, flush)
+                break
+            except RedisUnavailable:
+                if delay_s > LONGEST_PAUSE_S:
+                    raise
+                await asyncio.sleep(delay_s)
+                delay_s *= 2
+                await self.revive() if self.revive else None
+        crash.point("seal.after" if flush.sealed else "flush.after")
+        self.counts.taken += trades
+        self.counts.flushes += 1
+        self.counts.sealed += len(flush.sealed)
+
+    async def _rewind(self) -> None:
+        """Redis went back: starts again from its cursor, and tells it what this process still remembers."""
+        self.counts.rewinds += 1
+        self._unflushed = 0
+        await self._load()
+        for batch in list(self._ring):
+            await self._fold(batch)
+
+    async def _release(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease:
+            await self.window.release(lease)
+
+
+def _sealed(minute: Minute) -> Sealed:
+    return Sealed(
+        minute.start, codec.compress(codec.encode(minute)), minute.revision, minute.status, minute.totals[3]
+    )
+
+
+def _unchanged(minute: Minute, stored: Minute | None) -> bool:
+    """Whether a minute that was opened again came out as it went in."""
+    return stored is not None and codec.encode(replace(minute, revision=stored.revision)) == codec.encode(stored)
