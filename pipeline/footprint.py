@@ -110,6 +110,11 @@ class State(msgspec.Struct, omit_defaults=True):
     clock: str = "wall"  # whose time moves the window on: the wall's or the tape's
     stream: str = ""  # which of a venue's id sequences: trades and aggregated trades count apart
 
+    @property
+    def group(self) -> Decimal | None:
+        """The price group, if prices are grouped."""
+        return Decimal(self.price_group) if self.price_group else None
+
 
 class Footprint:
     """Open minutes, what was seen, and how far time has come, for one instrument."""
@@ -276,8 +281,7 @@ class Footprint:
     @classmethod
     def resume(cls, instrument: Instrument, state: State, buckets: Iterable[OpenMinute]) -> Footprint:
         """The footprint as it was when `state` was stored, with the open minutes stored beside it."""
-        group = Decimal(state.price_group) if state.price_group else None
-        footprint = cls(instrument, state.rule, group)
+        footprint = cls(instrument, state.rule, state.group)
         footprint.ids = tracker(state.rule, state.ids)
         footprint.price_scale, footprint.size_scale = state.price_scale, state.size_scale
         footprint.open = {b.start: b for b in buckets}

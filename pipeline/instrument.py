@@ -19,6 +19,24 @@ class IdRule(StrEnum):
     OPAQUE = "opaque"  # names only: order comes from the time
 
 
+# What the ids of each venue prove, from the venues' documentation; of any other venue nothing is assumed.
+ID_RULES = {
+    "binance": IdRule.CONTIGUOUS,
+    "binance-usdm": IdRule.CONTIGUOUS,
+    "coinbase": IdRule.CONTIGUOUS,
+    "kraken": IdRule.CONTIGUOUS,
+    "okx": IdRule.CONTIGUOUS,
+    "bitstamp": IdRule.MONOTONIC,
+    "bitflyer": IdRule.MONOTONIC,
+    "bybit": IdRule.OPAQUE,
+}
+
+
+def id_rule(venue: str) -> IdRule:
+    """What a venue's trade ids prove."""
+    return ID_RULES.get(venue, IdRule.OPAQUE)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Instrument:
     """A venue and the venue's own symbol: `Instrument("kraken", "BTC/USD")`."""

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -130,10 +131,15 @@ class Writer:
 
     async def stop(self) -> None:
         """Flushes, then gives the lease up."""
-        try:
-            await self.flush()
-            await self.settle()
-        finally:
+        await self.flush()
+        await self.settle()
+        await self._release()
+
+    async def abandon(self) -> None:
+        """Gives the lease up, where it can, without flushing: after an error, or after `stop`, when it does nothing."""
+        if self._sending:
+            self._sending.cancel()
+        with suppress(RedisUnavailable):
             await self._release()
 
     @property

