@@ -7,6 +7,7 @@ SpillwayError
 ├── StorageError        a file or folder can't be written or read
 │   └── DiskFull
 ├── JobRunning          another process runs this job on these folders
+├── VenueError          a venue can't be reached, refuses, or answers what can't be understood
 ├── RedisUnavailable    Redis can't be reached, or isn't fit to hold the window
 └── WindowError
     ├── WriterHeld      another live process writes this instrument
@@ -43,6 +44,15 @@ class DiskFull(StorageError):
 
 class JobRunning(SpillwayError):
     """Another process runs this job on the same folders."""
+
+
+class VenueError(SpillwayError):
+    """A venue can't be reached, refuses a request, or answers what can't be understood."""
+
+    def __init__(self, message: str, *, fatal: bool = False, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.fatal = fatal  # asking again would get the same answer
+        self.retry_after_s = retry_after_s  # how long the venue wants to be left alone
 
 
 class RedisUnavailable(SpillwayError):

@@ -109,6 +109,7 @@ class State(msgspec.Struct, omit_defaults=True):
     volume: str  # their sizes' exact sum, as text
     clock: str = "wall"  # whose time moves the window on: the wall's or the tape's
     stream: str = ""  # which of a venue's id sequences: trades and aggregated trades count apart
+    doubt_until: int = -1  # the latest minute that is stored but that these ids may know nothing of
 
     @property
     def group(self) -> Decimal | None:
@@ -232,7 +233,7 @@ class Footprint:
             start=start,
             price_scale=self.price_scale,
             size_scale=self.size_scale,
-            levels={price: (row[0], row[1], row[2], row[3]) for price, row in bucket.levels.items()},
+            levels={price: tuple(row) for price, row in bucket.levels.items()},  # type: ignore[misc]
             open=bucket.open,
             high=bucket.high,
             low=bucket.low,
@@ -275,6 +276,7 @@ class Footprint:
                 fixed.to_text(self.volume, self.size_scale),
                 self.clock,
                 self.stream,
+                self.doubt_until,
             )
         )
 
@@ -288,7 +290,7 @@ class Footprint:
         footprint.watermark_ns, footprint.newest_minute = state.watermark_ns, state.newest_minute
         footprint.trades = state.trades
         footprint.volume = fixed.at_scale(Decimal(state.volume), state.size_scale)
-        footprint.clock, footprint.stream = state.clock, state.stream
+        footprint.clock, footprint.stream, footprint.doubt_until = state.clock, state.stream, state.doubt_until
         return footprint
 
     # --- inside ---------------------------------------------------------------------------------------------------------

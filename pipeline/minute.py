@@ -121,16 +121,10 @@ class Minute:
         """How many trade messages the ids say there may have been."""
         return self.seen + sum(b - a + 1 for a, b in self.missing)
 
-    @property
-    def vwap_scale(self) -> int:
-        """Decimals of `vwap`."""
-        return self.price_scale + VWAP_EXTRA_DECIMALS
-
-    @property
-    def vwap(self) -> int:
-        """Volume-weighted average price at `vwap_scale`, rounded half to even: the only rounded number here."""
+    def vwap(self, decimals: int) -> int:
+        """Volume-weighted average price at scale `decimals`, rounded half to even: the only rounded number here."""
         total = sum(r[2] for r in self.levels.values())
-        return fixed.ratio(self.notional, total * 10**self.price_scale, self.vwap_scale)
+        return fixed.ratio(self.notional, total * 10**self.price_scale, decimals)
 
     def price_levels(self) -> Iterator[PriceLevel]:
         """The levels in price order, as decimals."""
