@@ -23,6 +23,7 @@ MAX_SCALE = 30  # finer than any venue quotes; bounds what `1e-400` may cost
 MAX_DIGITS = 60
 SMALL = 48  # below this many values Arrow's set-up costs more than Python's loop
 _ARROW_DIGITS = 18  # decimal128(18) always fits a 64-bit integer
+_ARROW_LONGEST = 38  # characters of a number
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 Integers: TypeAlias = "NDArray[np.int64] | NDArray[np.object_]"
@@ -106,14 +107,22 @@ class Column:
 
 def parse_column(texts: Sequence[str] | pa.Array, hint: int) -> Column:
     """Decimal texts as integers at one scale: `hint`, or wider where a text needs it."""
-    if len(texts) >= SMALL:
+    if len(texts) < SMALL:
+        return _parse_slowly(texts.to_pylist() if isinstance(texts, pa.Array) else texts, hint)
+    try:
         array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
-        for scale in (hint, 8):  # 8 decimals is what most venues send at most
-            try:
-                return Column(_decimal_to_int(pc.cast(array, pa.decimal128(_ARROW_DIGITS, scale))), scale, {})
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                continue
-    return _parse_slowly(texts.to_pylist() if isinstance(texts, pa.Array) else texts, hint)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return _parse_slowly(texts, hint)
+    for scale in (hint, 8) if _is_plain(array) else ():  # 8 decimals is what most venues send at most
+        try:
+            return Column(_decimal_to_int(pc.cast(array, pa.decimal128(_ARROW_DIGITS, scale))), scale, {})
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    half = len(array) // 2  # halved until the odd texts stand nearly alone: they must not slow down all others
+    left = parse_column(array[:half], hint)
+    if left.values.dtype == object:  # numbers beyond 64 bits seldom come alone: halving on would only cost more
+        return _joined(left, _parse_slowly(array[half:].to_pylist(), left.scale))
+    return _joined(left, parse_column(array[half:], left.scale))
 
 
 def integers(values: Sequence[int]) -> Integers:
@@ -129,10 +138,29 @@ def widen(values: Integers, scale: int, wider: int) -> Integers:
     if wider == scale:
         return values
     factor = 10 ** (wider - scale)
-    if values.dtype != object and len(values) and max(int(values.max()), -int(values.min())) >= 2**62 // factor:
+    if values.dtype != object and _largest(values) >= 2**62 // factor:
         values = values.astype(object)
     widened: Integers = values * factor
     return widened
+
+
+def _largest(values: NDArray[np.int64]) -> int:
+    return max(int(values.max()), -int(values.min())) if len(values) else 0
+
+
+def _joined(left: Column, right: Column) -> Column:
+    scale = max(left.scale, right.scale)
+    values = np.concatenate([widen(left.values, left.scale, scale), widen(right.values, right.scale, scale)])
+    return Column(values, scale, left.bad | {len(left.values) + row: why for row, why in right.bad.items()})
+
+
+def _is_plain(array: pa.Array) -> bool:
+    """Whether Arrow reads these texts as we do: it takes exponents in hexadecimal too, and overflows on long texts."""
+    _, places, text = array.buffers()
+    ends = np.frombuffer(places, dtype=np.int32)[array.offset : array.offset + len(array) + 1]
+    if text is None or (np.frombuffer(text, dtype=np.uint8)[ends[0] : ends[-1]] > ord("9")).any():
+        return False
+    return int(np.diff(ends).max()) <= _ARROW_LONGEST
 
 
 def _decimal_to_int(array: pa.Array) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import fixed
@@ -135,8 +136,8 @@ class RawTrades:
 
     ids: Sequence[TradeId] | Integers
     ts_ns: NDArray[np.int64]  # a time that could not be read is 0
-    price: Sequence[str]
-    size: Sequence[str]
+    price: Sequence[str] | pa.Array
+    size: Sequence[str] | pa.Array
     side: NDArray[np.int8]
     count: NDArray[np.int64] | None = None  # None: each trade is one
     reasons: dict[int, str] = field(default_factory=dict)  # rows that the reader refuses already

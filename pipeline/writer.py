@@ -148,6 +148,11 @@ class Writer:
         return self._footprint.watermark_ns
 
     @property
+    def taken_in(self) -> int:
+        """Trades summed so far, by this and earlier writers; the last flush may still be on its way."""
+        return self._footprint.trades
+
+    @property
     def last_id(self) -> TradeId | None:
         """The highest id taken, or None at the very start."""
         return self._footprint.ids.last_id

@@ -1,0 +1,268 @@
+"""The command line. Each command loads the settings, opens the parts, does one thing, and prints what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Coroutine
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import orjson
+import typer
+
+from pipeline.errors import BadValue, SpillwayError
+from pipeline.instrument import IdRule, Instrument
+from pipeline.minute import minute_text
+from spillway.app import App, opened
+from spillway.log import set_up_logging
+from spillway.progress import progress
+from spillway.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="spillway",
+    help="Keeps every trade that an exchange publishes as exact minute footprints: Redis, minute files, Parquet.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings file, such as config/spillway.yaml.", show_default=False)
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Data folder; wins over the settings file.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+VenueOption = Annotated[str, typer.Option("--venue", help="The venue, such as binance.")]
+SymbolOption = Annotated[str, typer.Option("--symbol", help="The venue's own symbol, such as BTCUSDT or BTC/USD.")]
+
+
+T = TypeVar("T")
+
+
+class What(StrEnum):
+    """What `export` writes."""
+
+    LEVELS = "levels"
+    MINUTES = "minutes"
+    BARS = "bars"
+
+
+@app.command(epilog="Example: spillway demo")
+def demo(
+    data: Annotated[Path | None, typer.Option("--data", help="Keep the demo's data here; default: a temporary folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole job with no network: an exchange on loopback, three days by their clock, and the proof that none is lost."""
+    from spillway.demo import run_demo
+
+    _exit(asyncio.run(run_demo(data, as_json)))
+
+
+@app.command(epilog="Example: spillway run -c config/spillway.yaml")
+def run(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Collects live trades until SIGTERM, which loses nothing; seals, spills and compacts meanwhile."""
+    from spillway.service import run_service
+
+    _with_app(_settings(config, data), run_service)
+
+
+@app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")
+def replay(
+    tapes: Annotated[list[Path], typer.Argument(metavar="TAPE...", help="Files of recorded trades, played in this order.")],
+    venue: VenueOption,
+    symbol: SymbolOption,
+    columns: Annotated[
+        str | None, typer.Option(help="Which csv column is what: time=timestamp,id=tradeId,price=p,size=q,side=side")
+    ] = None,
+    ids: Annotated[IdRule | None, typer.Option(help="What the ids prove; default: what is known of the venue.")] = None,
+    price_group: Annotated[str | None, typer.Option(help="Floor prices to a multiple of this, such as 10 or 0.5.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plays tapes through the same path as live trades, by the tape's own clock. Replaying twice changes nothing."""
+    from spillway import replay as job
+
+    instrument = _instrument(venue, symbol)
+
+    async def work(app: App) -> None:
+        with progress(quiet=as_json) as report:
+            summary = await job.replay(
+                app,
+                tapes,
+                instrument,
+                columns=_columns(columns),
+                rule=ids,
+                price_group=_decimal("--price-group", price_group),
+                progress=lambda tape, done, total, rows: report(tape, done, total, f"{rows:,} trades"),
+            )
+        _print(job.as_dict(summary), job.describe(summary), as_json)
+        _report_failures(summary.failures)
+
+    _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway spill --all --data data")
+def spill(
+    everything: Annotated[bool, typer.Option("--all", help="Drain the window whatever its age, open minutes too.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Moves sealed minutes older than the window from Redis to minute files, once, now."""
+    from spillway.spill import spill_now
+
+    async def work(app: App) -> None:
+        with progress(quiet=as_json) as report:
+            result = await spill_now(app, everything, lambda done, total: report("spill", done, total))
+        _print(
+            {"spilled": result.written, "bytes": result.bytes, "early": result.early, "failed": len(result.failures)},
+            [f"{result.written:,} minutes spilled, {result.bytes:,} bytes"],
+            as_json,
+        )
+        _report_failures(result.failures)
+
+    _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway compact --data data")
+def compact(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Turns each finished day's minute files into Parquet, verifies it, and only then deletes the files."""
+    from spillway.compact import as_dict, compact_finished, describe
+
+    async def work(app: App) -> None:
+        with progress(quiet=as_json) as report:
+            days = await compact_finished(app, progress=lambda done, total: report("compact", done, total, "days"))
+        _print({"days": [as_dict(day) for day in days]}, describe(days), as_json)
+        _complain([problem for day in days for problem in day.problems])
+
+    _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway status --json")
+def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """What is where, how late, and what is missing, for each instrument."""
+    from spillway.status import describe, gather
+
+    async def work(app: App) -> None:
+        found = await gather(app)
+        _print(found, describe(found), as_json)
+
+    _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway export --venue binance --symbol BTCUSDT --what bars --every 5m -o bars.parquet")
+def export(
+    venue: VenueOption,
+    symbol: SymbolOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .csv, .parquet or .json by its ending.")],
+    start: Annotated[str | None, typer.Option("--from", help="First time, UTC: 2024-10-23 or 2024-10-23T14:30.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out.")] = None,
+    what: Annotated[What, typer.Option(help="What to export.")] = What.LEVELS,
+    every: Annotated[str, typer.Option(help="A bar's length: 1m, 5m, 1h, 1d.")] = "1m",
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Writes a time range, from Redis, minute files and Parquet together, to one file."""
+    from spillway.export import export_range
+
+    instrument = _instrument(venue, symbol)
+    rows = _guarded(lambda: export_range(_settings(config, data), instrument, start, end, what.value, every, output))
+    typer.echo(f"{rows:,} rows written to {output}")
+
+
+def main() -> None:
+    """The entry point of the `spillway` command."""
+    set_up_logging()
+    app()
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------------
+
+
+def _settings(config: Path | None, data: Path | None) -> Settings:
+    return _guarded(lambda: load_settings(config, data))
+
+
+def _instrument(venue: str, symbol: str) -> Instrument:
+    return _guarded(lambda: Instrument(venue, symbol))
+
+
+def _columns(text: str | None) -> dict[str, str] | None:
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and column for name, _, column in pairs):
+        raise BadValue(f"--columns {text!r}: expected pairs such as time=timestamp,id=tradeId,price=p,size=q,side=side")
+    return {name.strip(): column.strip() for name, _, column in pairs}
+
+
+def _decimal(option: str, text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal(0)
+    if not (number.is_finite() and number > 0):
+        raise BadValue(f"{option} {text!r}: expected a number above 0")
+    return number
+
+
+def _with_app(settings: Settings, work: Callable[[App], Coroutine[Any, Any, None]]) -> None:
+    async def inside() -> None:
+        async with opened(settings) as parts:
+            await work(parts)
+
+    _guarded(lambda: _run(inside()))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    gc.set_threshold(100_000, 20, 20)  # our many small lists are never in cycles: looking for some costs 7 %
+    try:
+        import uvloop
+    except ImportError:  # not on every system; asyncio's own loop does as well, slower
+        asyncio.run(work)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    """Runs `work`; an error of ours becomes one line and a non-zero exit."""
+    try:
+        return work()
+    except SpillwayError as error:
+        _exit(1, str(error))
+    except KeyboardInterrupt:
+        _exit(130, "interrupted")
+
+
+def _report_failures(failures: list[Any]) -> None:
+    _complain([f"{f.instrument} {minute_text(f.minute)}: {f.error}" for f in failures])
+
+
+def _complain(lines: list[str]) -> None:
+    if lines:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        _exit(1, lines[0] + more)
+
+
+def _exit(code: int, message: str = "") -> NoReturn:
+    if message:
+        print(f"spillway: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _print(as_dict: dict[str, Any], lines: list[str], as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps(as_dict, default=str, option=orjson.OPT_INDENT_2).decode())
+    else:
+        typer.echo("\n".join(lines))

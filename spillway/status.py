@@ -1,0 +1,119 @@
+"""`spillway status`: what is where, how late, and what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from pipeline.instrument import Instrument
+from pipeline.minute import day_text, minute_text, minute_time
+from pipeline.trade import NS_PER_S
+from spillway.app import App
+from spillway.owner import is_dead, people_name
+
+
+async def gather(app: App) -> dict[str, Any]:
+    """The state of a data folder, as plain data."""
+    window = set(await app.window.instruments())
+    kept = await asyncio.to_thread(lambda: {*app.files.instruments(), *app.archive.instruments()})
+    used, limit = await app.window.memory()
+    return {
+        "data_dir": str(app.settings.data_dir),
+        "redis": {"at": app.window.name, "used_bytes": used, "limit_bytes": limit or None},
+        "window_hours": app.settings.redis.window_hours,
+        "instruments": [await _instrument(app, i) for i in sorted(window | kept)],
+    }
+
+
+async def _instrument(app: App, instrument: Instrument) -> dict[str, Any]:
+    files, archive = await asyncio.to_thread(_below, app, instrument)
+    return {
+        "venue": instrument.venue,
+        "symbol": instrument.symbol,
+        **await _window(app, instrument),
+        "files": files,
+        "archive": archive,
+    }
+
+
+async def _window(app: App, instrument: Instrument) -> dict[str, Any]:
+    sealed = await app.window.sealed_minutes(instrument)
+    cursor = await app.window.cursor(instrument)
+    holder = await app.window.holder(instrument)
+    found: dict[str, Any] = {
+        "window": {"sealed": len(sealed), "from": _text(sealed[:1]), "to": _text(sealed[-1:])},
+        "writer": people_name(holder) if holder and not is_dead(holder) else None,
+    }
+    if cursor is None:
+        return found
+    state = cursor.state
+    found["window"]["open"] = [minute_text(m) for m in state.open_minutes]
+    overdue = [m for m in sealed if m < await app.cutoff(instrument)] if sealed else []
+    resumed = await app.window.resume(instrument)
+    gaps = resumed[1].gaps() if resumed else []
+    return found | {
+        "ids": str(state.rule),
+        "clock": state.clock,
+        "trades": state.trades,
+        "volume": state.volume,
+        "watermark": minute_time(0).fromtimestamp(state.watermark_ns / NS_PER_S, minute_time(0).tzinfo).isoformat(),
+        "late_s": round(time.time() - state.watermark_ns / NS_PER_S, 1) if state.clock == "wall" else None,
+        "unspilled_overdue": len(overdue),
+        "gaps": [
+            {"first_id": g.first_id, "last_id": g.last_id, "ids": len(g), "from": minute_text(g.minutes[0])} for g in gaps
+        ],
+    }
+
+
+def _below(app: App, instrument: Instrument) -> tuple[dict[str, Any], dict[str, Any]]:
+    days = app.files.days(instrument)
+    minutes = {day: app.files.of_day(instrument, day) for day in days}
+    archived = app.archive.days(instrument)
+    files = {
+        "minutes": sum(map(len, minutes.values())),
+        "from": _text(minutes[days[0]][:1]) if days else None,
+        "to": _text(minutes[days[-1]][-1:]) if days else None,
+    }
+    archive = {
+        "days": len(archived),
+        "from": day_text(archived[0]) if archived else None,
+        "to": day_text(archived[-1]) if archived else None,
+    }
+    return files, archive
+
+
+def describe(found: dict[str, Any]) -> list[str]:
+    """The state for people."""
+    redis = found["redis"]
+    lines = [f"{found['data_dir']}: Redis at {redis['at']} uses {redis['used_bytes'] / 1e6:,.1f} MB"]
+    if not found["instruments"]:
+        lines.append("nothing is kept yet: try `spillway replay` or `spillway run`")
+    for i in found["instruments"]:
+        lines.append(f"{i['venue']} {i['symbol']}: {_writer(i)}")
+        lines.append(f"  window   {_span(i['window'], 'sealed')}, {len(i['window'].get('open', []))} open")
+        lines.append(f"  files    {_span(i['files'], 'minutes')}")
+        lines.append(f"  archive  {_span(i['archive'], 'days')}")
+        if "trades" in i:
+            late = f", {i['late_s']} s ago" if i["late_s"] is not None else ""
+            lines.append(f"  taken    {i['trades']:,} trades, volume {i['volume']}, the last at {i['watermark']}{late}")
+            if i["unspilled_overdue"]:
+                lines.append(f"  overdue  {i['unspilled_overdue']:,} minutes should have left the window: run `spillway spill`")
+            missing = sum(g["ids"] for g in i["gaps"])
+            gaps = f"{missing:,} trade ids in {len(i['gaps']):,} gaps" if missing else "no trade id"
+            lines.append(f"  missing  {gaps}")
+    return lines
+
+
+def _writer(i: dict[str, Any]) -> str:
+    return f"written by {i['writer']}" if i["writer"] else "not being written"
+
+
+def _span(part: dict[str, Any], unit: str) -> str:
+    return f"{part[unit]:,} {unit}, {part['from']} to {part['to']}" if part[unit] else f"0 {unit}"
+
+
+def _text(minutes: list[int]) -> str | None:
+    return minute_text(minutes[0]) if minutes else None
+
+
