@@ -23,7 +23,7 @@ MAX_SCALE = 30  # finer than any venue quotes; bounds what `1e-400` may cost
 MAX_DIGITS = 60
 SMALL = 48  # below this many values Arrow's set-up costs more than Python's loop
 _ARROW_DIGITS = 18  # decimal128(18) always fits a 64-bit integer
-_ARROW_LONGEST = 38  # characters of a number
+_ARROW_LONGEST = MAX_SCALE + 1  # characters: so that it takes no more decimals than we do
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 Integers: TypeAlias = "NDArray[np.int64] | NDArray[np.object_]"

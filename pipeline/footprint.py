@@ -54,6 +54,8 @@ class OpenMinute:
     repaired: bool = False
     revision: int = 1
     reopened: Minute | None = None  # the stored minute that this one continues
+    late: bool = False  # opened after its time
+    changed_ns: int = 0  # by the clock that flushes: when it was last found changed
 
     def merge(self, part: MinuteSum, group: int, by_time: bool) -> None:
         """Adds a batch's sums. `group`: floor prices to a multiple of it; `by_time`: ids have no order."""
@@ -140,6 +142,7 @@ class Footprint:
 
     def admit(self, batch: TradeBatch) -> Admitted:
         """Parts a batch into what is fresh, what only its minute can tell, and what was seen."""
+        self._touched.clear()  # the batch before is done with
         batch = self.ids.sort(batch)
         fresh, doubtful = self.ids.judge(batch)
         if self.doubt_until >= 0:
@@ -169,9 +172,11 @@ class Footprint:
         self._widen_to(minute.price_scale, minute.size_scale)
         by_price = 10 ** (self.price_scale - minute.price_scale)
         by_size = 10 ** (self.size_scale - minute.size_scale)
+        replaced = self.open.get(minute.start)
         bucket = OpenMinute(
             minute.start,
             {p: [b, s, t, n] for p, (b, s, t, n) in minute.levels.items()},
+            stored=replaced is not None and replaced.stored,  # then Redis must drop what it has
             open=minute.open,
             high=minute.high,
             low=minute.low,
@@ -186,6 +191,7 @@ class Footprint:
             repaired=minute.status is Status.REPAIRED,
             revision=minute.revision + 1,
             reopened=minute,
+            late=True,
         )
         bucket.widen(by_price, by_size)
         self.open[minute.start] = bucket
@@ -203,7 +209,7 @@ class Footprint:
         for part in sums(batch, with_ranges=rule is IdRule.CONTIGUOUS):
             bucket = self.open.get(part.minute)
             if bucket is None:
-                bucket = self.open[part.minute] = OpenMinute(part.minute)
+                bucket = self.open[part.minute] = OpenMinute(part.minute, late=part.minute < self.newest_minute)
             bucket.merge(part, group, rule is IdRule.OPAQUE)
             bucket.repaired |= batch.repair
             self.newest_minute = max(self.newest_minute, part.minute)
@@ -218,11 +224,24 @@ class Footprint:
 
     # --- out ------------------------------------------------------------------------------------------------------------
 
+    def note_changes(self, now_ns: int) -> None:
+        """Notes at which time, by the caller's clock, open minutes were found changed since the last flush."""
+        for bucket in self.open.values():
+            if bucket.dirty or not bucket.changed_ns:
+                bucket.changed_ns = now_ns
+
     def due(self, now_ns: int, grace_ns: int, quiet_ns: int) -> list[int]:
-        """Open minutes that are over: by later trades and a grace time, or, in a quiet market, by the clock."""
-        by_trades = self.watermark_ns - grace_ns
-        by_clock = now_ns - quiet_ns
-        return [m for m in sorted(self.open) if (m + 1) * NS_PER_MINUTE <= max(by_trades, by_clock)]
+        """Open minutes that are over: by later trades and a grace time, or, in a quiet market, by the clock.
+
+        A minute that is being repaired waits until no more comes for it: else each page of a repair made a revision.
+        """
+        return [m for m in sorted(self.open) if self._is_due(self.open[m], now_ns, grace_ns, quiet_ns)]
+
+    def _is_due(self, bucket: OpenMinute, now_ns: int, grace_ns: int, quiet_ns: int) -> bool:
+        end_ns, unchanged_ns = (bucket.start + 1) * NS_PER_MINUTE, now_ns - bucket.changed_ns
+        if end_ns + grace_ns <= self.watermark_ns and (not bucket.late or unchanged_ns >= grace_ns):
+            return True
+        return end_ns + quiet_ns <= now_ns and unchanged_ns >= quiet_ns
 
     def seal(self, start: int, *, cut_short: bool = False) -> Minute:
         """An open minute as a value. `cut_short`: its time is not over, so nothing proves it whole."""

@@ -120,21 +120,25 @@ class ContiguousIds:
         return fresh & ~doubtful, doubtful
 
     def add(self, batch: TradeBatch) -> set[int]:
-        """Joins the ids to the ranges; a hole that opens, narrows or closes touches the minutes at its old edges."""
+        """Joins the ids above the floor; a hole that opens, narrows or closes touches the minutes at its old edges."""
+        if self._floor is not None and len(batch) and batch.ids[0] <= self._floor:
+            batch = batch.take(slice(int(np.searchsorted(batch.ids, self._floor, "right")), None))
+        if not len(batch):
+            return set()
         touched: set[int] = set()
         ids, ts = batch.ids, batch.ts_ns
         breaks = np.flatnonzero(ids[1:] - ids[:-1] != 1) + 1
         for start, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(ids)), strict=True):
             touched |= self._join(int(ids[start]), int(ids[end - 1]), int(ts[start]), int(ts[end - 1]))
-        while len(self._ranges) > MAX_RANGES:
-            self._floor = self._ranges.pop(0)[1]
+        excess = len(self._ranges) - MAX_RANGES
+        if excess > 0:
+            self._floor = self._ranges[excess - 1][1]
+            del self._ranges[:excess]
         return touched
 
     def remember(self, batch: TradeBatch) -> None:
-        """Joins those that are above the floor."""
-        keep = batch.ids > self._floor if self._floor is not None else np.ones(len(batch), dtype=bool)
-        if keep.any():
-            self.add(batch.take(keep))
+        """Joins them as if they were fresh."""
+        self.add(self.sort(batch))
 
     def gaps(self) -> list[Gap]:
         """Between each two ranges one."""
@@ -239,7 +243,9 @@ class RecentIds:
 
     @property
     def last_id(self) -> TradeId | None:
-        """The id taken last."""
+        """The highest id, or with opaque ids the one taken last."""
+        if self.rule is IdRule.MONOTONIC:
+            return self._top
         return self._recent[-1][1] if self._recent else None
 
     def state(self) -> dict[str, Any]:

@@ -30,7 +30,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLevel:
-    """What traded at one price in one minute. `total_volume` exceeds buy + sell by what had no aggressor."""
+    """What traded at one price in one minute. `total_volume` exceeds buy + sell by what had no aggressor.
+
+    The price may be 0: grouped prices are floored.
+    """
 
     price: Decimal
     buy_volume: Decimal
@@ -39,8 +42,8 @@ class PriceLevel:
     trade_count: int
 
     def __post_init__(self) -> None:
-        if self.price <= 0 or self.trade_count < 1 or min(self.buy_volume, self.sell_volume) < 0:
-            raise BadValue(f"price level {self.price}: expected a price above 0, volumes of 0 or more, and a trade")
+        if self.price < 0 or self.trade_count < 1 or min(self.buy_volume, self.sell_volume) < 0:
+            raise BadValue(f"price level {self.price}: expected a price and volumes of 0 or more, and a trade")
         if self.buy_volume + self.sell_volume > self.total_volume:
             raise BadValue(f"price level {self.price}: buy and sell exceed the total {self.total_volume}")
 

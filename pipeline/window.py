@@ -13,9 +13,9 @@ Every script may be sent twice: the second time changes nothing. That is what ma
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Self
@@ -112,6 +112,7 @@ class RedisWindow:
     client: Any  # a redis.asyncio.Redis: its annotations mix the answers of sync and async clients
     name: str  # the URL without secrets, for messages
     _shas: dict[str, str] = field(default_factory=dict)
+    _asked: set[asyncio.Future[Any]] = field(default_factory=set)
 
     @classmethod
     def connect(cls, url: str, *, timeout_s: float = 5.0) -> Self:
@@ -132,14 +133,14 @@ class RedisWindow:
         return cls(client, masked(url))
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, after what is still on its way."""
+        await asyncio.gather(*self._asked, return_exceptions=True)
         await self.client.aclose()
 
     async def check(self) -> None:
         """RedisUnavailable unless the server answers, is new enough, and would not evict what is unspilled."""
-        async with self._translated():
-            info = await self.client.info("server")
-            policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
+        info = await self._ask(self.client.info("server"))
+        policy = (await self._ask(self.client.info("memory"))).get("maxmemory_policy", "noeviction")
         version = tuple(int(n) for n in str(info["redis_version"]).split(".")[:2])
         if version < OLDEST_REDIS:
             raise RedisUnavailable(f"Redis at {self.name} is {info['redis_version']}: expected 6.2 or later")
@@ -157,14 +158,12 @@ class RedisWindow:
         answer = await self._script(_ACQUIRE, keys, [owner, ttl_ms, dead_owner])
         if answer[0] == b"HELD":
             raise WriterHeld(f"{instrument} is being written by {answer[1].decode()}")
-        async with self._translated():
-            await self.client.sadd(INSTRUMENTS, instrument.tag)
+        await self._ask(self.client.sadd(INSTRUMENTS, instrument.tag))
         return Lease(instrument, owner, int(answer[1]), ttl_ms)
 
     async def holder(self, instrument: Instrument) -> str | None:
         """Who holds the lease now."""
-        async with self._translated():
-            held = await self.client.get(_key(instrument, "lease"))
+        held = await self._ask(self.client.get(_key(instrument, "lease")))
         return held.decode() if held else None
 
     async def renew(self, lease: Lease) -> None:
@@ -194,13 +193,11 @@ class RedisWindow:
 
     async def instruments(self) -> list[Instrument]:
         """All that ever had a writer."""
-        async with self._translated():
-            return sorted(Instrument.from_tag(tag.decode()) for tag in await self.client.smembers(INSTRUMENTS))
+        return sorted(Instrument.from_tag(tag.decode()) for tag in await self._ask(self.client.smembers(INSTRUMENTS)))
 
     async def cursor(self, instrument: Instrument) -> Cursor | None:
         """The last flush's token and state, or None before the first."""
-        async with self._translated():
-            token, state = await self.client.hmget(_key(instrument, "cursor"), ["token", "state"])
+        token, state = await self._ask(self.client.hmget(_key(instrument, "cursor"), ["token", "state"]))
         return Cursor(token.decode(), msgspec.json.decode(state, type=State)) if token else None
 
     async def resume(self, instrument: Instrument) -> tuple[str, Footprint] | None:
@@ -225,16 +222,14 @@ class RedisWindow:
 
     async def sealed_minutes(self, instrument: Instrument) -> list[int]:
         """Which minutes are sealed in the window, in order."""
-        async with self._translated():
-            return sorted(int(m) for m in await self.client.hkeys(_key(instrument, "sealed")))
+        return sorted(int(m) for m in await self._ask(self.client.hkeys(_key(instrument, "sealed"))))
 
     async def sealed(self, instrument: Instrument, minutes: Iterable[int]) -> dict[int, bytes]:
         """The compressed bytes of those of `minutes` that are sealed in the window."""
         wanted = list(minutes)
         if not wanted:
             return {}
-        async with self._translated():
-            values = await self.client.hmget(_key(instrument, "sealed"), [str(m) for m in wanted])
+        values = await self._ask(self.client.hmget(_key(instrument, "sealed"), [str(m) for m in wanted]))
         return {m: v for m, v in zip(wanted, values, strict=True) if v is not None}
 
     async def load(self, instrument: Instrument, minute: int) -> Minute | None:
@@ -255,40 +250,46 @@ class RedisWindow:
 
     async def seals(self, instrument: Instrument, after: str = "$", block_ms: int = 1000) -> list[tuple[str, dict[str, str]]]:
         """Notices of sealed minutes after a stream id, waiting up to `block_ms` for the first (under the client's timeout)."""
-        async with self._translated():
-            answer = await self.client.xread({_key(instrument, "seals"): after}, block=block_ms)
+        answer = await self._ask(self.client.xread({_key(instrument, "seals"): after}, block=block_ms))
         entries = answer[0][1] if answer else []
         return [(i.decode(), {k.decode(): v.decode() for k, v in fields.items()}) for i, fields in entries]
 
     async def memory(self) -> tuple[int, int]:
         """Bytes that Redis uses, and its limit (0: none)."""
-        async with self._translated():
-            info = await self.client.info("memory")
+        info = await self._ask(self.client.info("memory"))
         return int(info["used_memory"]), int(info.get("maxmemory", 0))
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
     async def _open(self, instrument: Instrument, starts: Iterable[int]) -> dict[int, tuple[OpenMinute, int, int]]:
         found = {}
-        async with self._translated():
-            for start in starts:
-                fields = await self.client.hgetall(_key(instrument, f"open:{start}"))
-                if fields:
-                    found[start] = open_minute.parse(start, fields)
+        for start in starts:
+            fields = await self._ask(self.client.hgetall(_key(instrument, f"open:{start}")))
+            if fields:
+                found[start] = open_minute.parse(start, fields)
         return found
 
     async def _script(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        sha = self._shas.setdefault(script, hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest())
-        async with self._translated():
-            try:
-                return await self.client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
-            except NoScriptError:  # a new or restarted server
-                return await self.client.execute_command("EVAL", script, len(keys), *keys, *args)
+        return await self._ask(self._run_script(script, keys, args))
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
+    async def _run_script(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        sha = self._shas.setdefault(script, hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest())
         try:
-            yield
+            return await self.client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+        except NoScriptError:  # a new or restarted server
+            return await self.client.execute_command("EVAL", script, len(keys), *keys, *args)
+
+    async def _ask(self, command: Coroutine[Any, Any, Any]) -> Any:
+        """A command's answer, its errors translated.
+
+        A caller that is cancelled leaves at once, but the command runs to its end: redis-py may swallow a cancellation that
+        comes in the midst of one, and then the caller would go on for ever.
+        """
+        task = asyncio.ensure_future(command)
+        self._asked.add(task)
+        task.add_done_callback(self._answered)
+        try:
+            return await asyncio.shield(task)
         except (ConnectionError, TimeoutError, OSError) as error:
             raise RedisUnavailable(f"Redis at {self.name} can't be reached: {_one_line(error)}") from error
         except ResponseError as error:
@@ -297,6 +298,11 @@ class RedisWindow:
             raise WindowError(f"Redis at {self.name}: {_one_line(error)}") from error
         except RedisError as error:
             raise RedisUnavailable(f"Redis at {self.name}: {_one_line(error)}") from error
+
+    def _answered(self, task: asyncio.Future[Any]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits gets it; where nobody does, it was meant for somebody who left
 
 
 def masked(url: str) -> str:

@@ -96,12 +96,10 @@ class Writer:
 
     async def fold(self, batch: TradeBatch) -> int:
         """Sums checked trades. Returns how many were fresh."""
-        fresh = await self._fold(batch)
-        if fresh:
-            self._ring.append(batch)
-            while len(self._ring) > 1 and sum(map(len, self._ring)) > RING_TRADES:
-                self._ring.popleft()
-        return fresh
+        self._ring.append(batch)  # first: should Redis turn out to have gone back, they are told again with the rest
+        while len(self._ring) > 1 and sum(map(len, self._ring)) > RING_TRADES:
+            self._ring.popleft()
+        return await self._fold(batch)
 
     async def flush(self, now_ns: int | None = None, *, everything: bool = False) -> None:
         """Sends what changed and seals what is over; returns once the flush before is in Redis.
@@ -206,17 +204,25 @@ class Writer:
         footprint = self._footprint
         admitted = footprint.admit(batch)
         fresh = admitted.fresh
+        if (len(admitted.doubtful) or footprint.wanted(fresh)) and await self._rewound(footprint):
+            return 0
         self.counts.duplicates += admitted.duplicates
         if len(admitted.doubtful):
             fresh = footprint.ids.sort(concat([await self._settle_doubt(admitted.doubtful), fresh]))
-        wanted = footprint.wanted(fresh)
-        if wanted:
-            fresh = await self._reopen(wanted, fresh)
+        fresh = await self._reopen(footprint.wanted(fresh), fresh)
         footprint.add(fresh)
-        if footprint.touched:
-            await self._reopen(footprint.wanted(fresh.take(slice(0, 0))), fresh)
         self._unflushed += len(fresh)
+        if footprint.touched - footprint.open.keys() and not await self._rewound(footprint):
+            await self._reopen(footprint.wanted(fresh.take(slice(0, 0))), fresh)
         return len(fresh)
+
+    async def _rewound(self, footprint: Footprint) -> bool:
+        """Before stored minutes are looked up: a flush that is on its way may hold them, so it must be in Redis first.
+
+        True if Redis turned out to have gone back: then all that is remembered has been summed anew, these trades too.
+        """
+        await self.settle()
+        return self._footprint is not footprint
 
     async def _settle_doubt(self, doubtful: TradeBatch) -> TradeBatch:
         """Of trades that only their minutes can tell about, those that are new."""
@@ -270,6 +276,7 @@ class Writer:
 
     def _build(self, now_ns: int | None, everything: bool) -> Flush | None:
         footprint = self._footprint
+        footprint.note_changes(footprint.watermark_ns if now_ns is None else now_ns)
         over = self._due(now_ns)
         sealed, drops = [], []
         for start in sorted(footprint.open) if everything else over:
@@ -297,7 +304,9 @@ class Writer:
         assert self._lease is not None
         delay_s = 0.05
         while True:
-            crash.point("seal.before" if flush.sealed else "flush.before")
+            crash.point("flush.before")
+            if flush.sealed:
+                crash.point("seal.before")
             try:
                 await self.window.flush(self._lease, flush)
                 break
@@ -307,7 +316,9 @@ class Writer:
                 await asyncio.sleep(delay_s)
                 delay_s *= 2
                 await self.revive() if self.revive else None
-        crash.point("seal.after" if flush.sealed else "flush.after")
+        crash.point("flush.after")
+        if flush.sealed:
+            crash.point("seal.after")
         self.counts.taken += trades
         self.counts.flushes += 1
         self.counts.sealed += len(flush.sealed)
@@ -317,7 +328,7 @@ class Writer:
         self.counts.rewinds += 1
         self._unflushed = 0
         await self._load()
-        for batch in list(self._ring):
+        for batch in list(self._ring):  # nothing is on its way now, so that this can't rewind again
             await self._fold(batch)
 
     async def _release(self) -> None:

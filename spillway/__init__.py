@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spillway.settings import Redis, Settings
-from spillway.store import Store
 
-__all__ = ["Settings", "Store", "open"]
+if TYPE_CHECKING:  # pandas takes half a second to import: only who reads needs it
+    from spillway.store import Store
+
+__all__ = ["Settings", "open"]
 
 
 def open(source: str | Path | Settings = "data", *, data_dir: str | Path | None = None) -> Store:
@@ -15,6 +18,8 @@ def open(source: str | Path | Settings = "data", *, data_dir: str | Path | None 
 
     Raises a SpillwayError whose one line says what is wrong: RedisUnavailable, StorageError, SettingsError.
     """
+    from spillway.store import Store
+
     if isinstance(source, Settings):
         return Store(source)
     if "://" in str(source):

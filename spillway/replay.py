@@ -20,7 +20,7 @@ from pipeline.writer import Counts, Writer
 from sinks.dead_letters import DeadLetters, for_tape
 from spillway.app import App
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 32_768
 BLOCKS_AHEAD = 2  # read while the ones before are summed: enough to keep both busy, and memory flat
 RENEW_S = 1.0
 

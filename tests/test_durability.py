@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,52 +12,24 @@ import pytest
 
 from pipeline.crash import POINTS
 from tests import judge, tapes
+from tests.processes import finish, kill_redis, spillway, succeed
 
 BUSY_POINTS = {"file.created": 7, "file.written": 150, "file.renamed": 40, "compact.deleting": 5}  # which time to die at
-
-
-def spillway(*args: str | Path, crash_at: str = "") -> subprocess.Popen[str]:
-    environment = os.environ | {"SPILLWAY_CRASH_AT": crash_at}
-    command = [sys.executable, "-m", "spillway", *map(str, args)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, errors = process.communicate(timeout=120)
-    return process.returncode, output + errors
-
-
-def succeed(*args: str | Path) -> str:
-    code, text = finish(spillway(*args))
-    assert code == 0, text
-    return text
 
 
 def replay_args(tape: Path, data: Path) -> list[str | Path]:
     return ["replay", tape, "--venue", "binance", "--symbol", "BTCUSDT", "--data", data]
 
 
-def kill_redis(data: Path) -> None:
-    """Kills the folder's own Redis, found by the pid that it wrote, and waits until it is gone."""
-    pid_file = data / "redis" / "redis.pid"
-    if not pid_file.exists():
-        return
-    pid = int(pid_file.read_text() or 0)
-    if pid and Path(f"/proc/{pid}/cmdline").exists() and "redis-server" in Path(f"/proc/{pid}/cmdline").read_text():
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}/stat").exists() and ") Z" not in Path(f"/proc/{pid}/stat").read_text():
-            time.sleep(0.01)
-
-
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty hours: the 48-hour window overflows, so that a replay flushes, seals and spills."""
-    return judge.write_tape(tmp_path_factory.mktemp("tape") / "tape.csv", tapes.rows(hours=60, per_minute=6))
+    return judge.write_tape(tmp_path_factory.mktemp("tape") / "tape.csv", tapes.rows(hours=60, per_minute=20))
 
 
 @pytest.fixture(scope="module")
 def want() -> judge.Levels:
-    return judge.expected(tapes.rows(hours=60, per_minute=6))
+    return judge.expected(tapes.rows(hours=60, per_minute=20))
 
 
 @pytest.fixture

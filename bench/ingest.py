@@ -1,0 +1,150 @@
+"""From a loopback exchange into Redis, trades a second: `spillway run` against cryptofeed, and against reading alone.
+
+Each run is timed from the moment the feed's first frame leaves until a look into Redis finds all trades there. The service is
+the command as users run it, with its jobs, its lease and its metrics; what it stored is then counted minute by minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from bench import peers
+from bench.context import Context
+from bench.market import recorded
+from bench.measure import Row, Samples, Target, Unit, take_turns
+from bench.processes import BenchError, Child, RedisServer, free_port, module, redis_server, running
+from pipeline import codec
+from pipeline.instrument import Instrument
+from pipeline.window import RedisWindow
+
+COUNT, QUICK_COUNT = 600_000, 60_000
+INSTRUMENT = Instrument("binance-usdm", "BTCUSDT")  # the venue of ours whose trades are aggTrade frames, as cryptofeed's are
+CURSOR = f"trades_window:{INSTRUMENT.tag}:cursor"
+PEER_KEY = "trades-BINANCE-BTC-USDT"
+LOOK_S = 0.01
+OLD_S = 48 * 3600  # the feed's trades are hours old, and come faster than time goes: only later trades may end a minute
+LONGEST_S = 120.0
+
+
+@dataclass(slots=True)
+class Race:
+    """One feed and one Redis, which the sides use in turn."""
+
+    context: Context
+    count: int
+    feed: Child
+    port: int
+    redis: RedisServer
+    peer_missing: str = ""
+
+    def ours(self) -> float:
+        """Trades a second by `spillway run`."""
+        self.redis.clear()
+        folder = self.context.folder("run")
+        config = folder / "spillway.yaml"
+        config.write_text(yaml.safe_dump(self._settings(folder)))
+        with module("spillway", "run", "-c", config, log=folder / "spillway run.log") as service:
+            rate = self._rate(service, self._in_our_window)
+        asyncio.run(_verify(self.redis.url, self.count))
+        return rate
+
+    def cryptofeed(self) -> float:
+        """Trades a second by cryptofeed's TradeRedis."""
+        self.redis.clear()
+        folder, program = self.context.folder("cryptofeed"), Path(__file__).with_name("cryptofeed_client.py")
+        command = [peers.cryptofeed_python(), program, str(self.port), str(self.redis.port), folder / "feed.log"]
+        with running(command, folder / "cryptofeed.log") as client:
+            return self._rate(client, lambda: int(self.redis.client.zcard(PEER_KEY)))  # type: ignore[arg-type]
+
+    def sink(self) -> float:
+        """Trades a second by receiving and decoding alone."""
+        with module("bench.sink", self.port, self.count, log=self.context.folder("sink") / "sink.log") as reader:
+            began = self._first_frame()
+            return self.count / (int(reader.line("done", LONGEST_S)) - began) * 1e9
+
+    def _first_frame(self) -> int:
+        return int(self.feed.line("pouring", LONGEST_S))
+
+    def _rate(self, client: Child, stored: Callable[[], int]) -> float:
+        began, found = self._first_frame(), 0
+        while (found := stored()) < self.count:
+            client.check()
+            if time.monotonic_ns() - began > LONGEST_S * 1e9:
+                raise BenchError(f"only {found:,} of {self.count:,} trades came in {LONGEST_S:g} s: {client.complaint()}")
+            time.sleep(LOOK_S)
+        return self.count / (time.monotonic_ns() - began) * 1e9
+
+    def _in_our_window(self) -> int:
+        state = self.redis.client.hget(CURSOR, "state")
+        return int(msgspec.json.decode(state)["trades"]) if isinstance(state, bytes) else 0
+
+    def _settings(self, folder: Path) -> dict[str, object]:
+        collect = {
+            "venue": INSTRUMENT.venue,
+            "symbols": [INSTRUMENT.symbol],
+            "ws_url": f"ws://127.0.0.1:{self.port}",
+            "rest_url": f"http://127.0.0.1:{free_port()}",  # nothing is missed, so nothing is asked for
+        }
+        return {
+            "data_dir": str(folder / "data"),
+            "redis": {"url": self.redis.url},
+            "schedule": {"seal_quiet_s": OLD_S},
+            "http": {"port": free_port()},
+            "collect": [collect],
+        }
+
+
+def rows(context: Context) -> list[Row]:
+    """The rows `ingest` and `sink`."""
+    ours, reading = Samples("ours", Unit.RATE), Samples("receiving and decoding only", Unit.RATE)
+    peer = Samples(f"cryptofeed {peers.cryptofeed_version()} TradeRedis", Unit.RATE)
+    missing = _peer_missing()
+    with _race(context) as race:
+        sides = [(ours, race.ours), (reading, race.sink)] + ([] if missing else [(peer, race.cryptofeed)])
+        take_turns(context.runs, *sides)
+    source = "recorded Binance trades" if recorded() else "made-up trades"
+    note = f"{race.count:,} aggTrade frames of {source}, with as many to a minute as there were"
+    work = "loopback exchange -> parsed -> in Redis, trades/s a process"
+    return [
+        Row(work, ours, None if missing else peer, Target(8), note, missing),
+        Row("the same", ours, reading, Target(0.25)),
+    ]
+
+
+def _peer_missing() -> str:
+    try:
+        peers.cryptofeed_python()
+    except peers.NotInstalled as missing:
+        return str(missing)
+    return ""
+
+
+@contextmanager
+def _race(context: Context) -> Iterator[Race]:
+    count = QUICK_COUNT if context.quick else COUNT
+    folder = context.folder("feed")
+    feeding: AbstractContextManager[Child] = module("bench.feed", count, "aggTrade", log=folder / "feed.log")
+    with redis_server(folder / "redis") as server, feeding as feed:
+        yield Race(context, count, feed, int(feed.line("ready", LONGEST_S)), server)
+
+
+async def _verify(url: str, count: int) -> None:
+    """BenchError unless the window's minutes hold just so many trades."""
+    window = RedisWindow.connect(url)
+    try:
+        minutes = await window.sealed_minutes(INSTRUMENT)
+        sealed = await window.sealed(INSTRUMENT, minutes)
+        found = sum(codec.split(codec.decompress(value, "sealed"), "sealed").head.trade_count for value in sealed.values())
+        found += sum(minute.totals[3] for minute in await window.open_minutes(INSTRUMENT))
+    finally:
+        await window.close()
+    if found != count:
+        raise BenchError(f"{found:,} trades are in the window's minutes, and {count:,} were sent")

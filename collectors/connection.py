@@ -1,0 +1,285 @@
+"""The one place that owns sockets: a websocket whose frames wait in a bounded buffer, and when to try again after it ended.
+
+A full buffer stops the reading, and TCP then slows the venue. Knows picows, and translates its errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSProtocolError,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    ws_connect,
+)
+
+from collectors.parsed import cut_short, plain
+from pipeline.errors import VenueError
+
+MiB = 1 << 20
+TEMPORARY = frozenset({408, 418, 425, 429})  # client errors by their number, but the same request may succeed later
+_GIANT = 4  # times `max_frame_bytes`
+_MAX_PARTS = 1000  # of one message: more are an attack on whoever joins them
+_LINGER_S = 1.0  # what a closing socket gets to say goodbye
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection may hold and how long it may be silent. One read may pass the first two by its own size."""
+
+    max_frames: int = 20_000
+    max_bytes: int = 32 * MiB
+    max_frame_bytes: int = 16 * MiB  # a longer message is cut, and its parser refuses it; one of four times as many ends it all
+    batch_frames: int = 4_000  # at most so many are given at once: a batch should stay in the processor's cache
+    silence_s: float = 30.0  # without any frame (ours are pinged for): the socket is taken for dead
+    handshake_s: float = 10.0
+
+
+class Connection(WSListener):
+    """One websocket, from its upgrade to its end. Made by `connect`; leave it by its context."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.reason = ""  # why it ended; empty while frames may still come in
+        self._limits = limits
+        self._most = limits.max_frame_bytes
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._parts: list[bytes] = []  # of a message that comes in several frames
+        self._arrived = asyncio.Event()
+        self._paused = False
+        self._transport: WSTransport | None = None
+        self._abandoned = False
+        self._heard = True
+        self._silent_quarters = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def buffered(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._frames)
+
+    async def frames(self) -> list[bytes]:
+        """What has arrived, at least one message; nothing once the connection ended and all was given."""
+        while not self._frames:
+            if self.reason:
+                return []
+            self._arrived.clear()
+            await self._arrived.wait()
+        most = self._limits.batch_frames
+        batch, self._frames = self._frames[:most], self._frames[most:]
+        self._size = self._size - sum(map(len, batch)) if self._frames else 0
+        self._balance()
+        return batch
+
+    def close(self, reason: str = "closed by us") -> None:
+        """Stops the intake. What has arrived can still be had from `frames`."""
+        self._end(reason)
+        if self._transport is not None:
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the upgrade was done; the connection may have ended since."""
+        return self._transport is not None
+
+    def abandon_unless_open(self) -> None:
+        """Gives up a connection that isn't open yet; should its upgrade still come, it is cut at once."""
+        self._abandoned = not self.opened
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.close()
+        assert self._transport is not None
+        try:
+            await asyncio.wait_for(self._transport.wait_disconnected(), _LINGER_S)
+        except TimeoutError:
+            self._transport.disconnect(graceful=False)
+        except WSProtocolError:
+            pass  # told as the reason already
+
+    # --- called by picows -----------------------------------------------------------------------------------------------
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The upgrade is done."""
+        self._transport = transport
+        if self._abandoned:
+            transport.disconnect(graceful=False)
+            return
+        self._tick()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Copies a message into the buffer. Runs for every frame, so what need not be done here is done once a read."""
+        payload = frame.get_payload_as_bytes()
+        size = len(payload)
+        # Control frames have at most 125 bytes: a longer one needs no look at its kind, which would cost a third of all this.
+        if 125 < size <= self._most and frame.fin and not self._parts:
+            self._frames.append(payload)
+            self._size += size
+        else:
+            self._on_rare_frame(transport, frame, payload)
+        if frame.last_in_buffer:
+            self._heard = True
+            self._arrived.set()
+            self._balance()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is gone."""
+        self._end(_ending(transport))
+        if self._timer:
+            self._timer.cancel()
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _on_rare_frame(self, transport: WSTransport, frame: WSFrame, payload: bytes) -> None:
+        kind = frame.msg_type
+        if kind is WSMsgType.PING:
+            transport.send_pong(payload)
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif kind is not WSMsgType.PONG and not transport.is_close_frame_sent:
+            self._on_part(payload, frame.fin)
+
+    def _on_part(self, payload: bytes, last: bool) -> None:
+        """A short message, a giant, or a part of one that comes in several frames."""
+        self._parts.append(payload)
+        if sum(map(len, self._parts)) > self._most * _GIANT or len(self._parts) > _MAX_PARTS:
+            raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "a message in too many or too large parts")
+        if last:
+            message = b"".join(self._parts)
+            self._frames.append(message if len(message) <= self._most else cut_short(message))
+            self._size += len(self._frames[-1])
+            self._parts.clear()
+
+    def _balance(self) -> None:
+        """Stops reading while the buffer is full."""
+        full = len(self._frames) >= self._limits.max_frames or self._size >= self._limits.max_bytes
+        if full is self._paused or self._transport is None:
+            return
+        self._paused = full
+        socket = self._transport.underlying_transport
+        if full:
+            socket.pause_reading()
+        elif not self.reason:
+            socket.resume_reading()
+
+    def _tick(self) -> None:
+        """Each quarter of `silence_s`: pings a silent peer, and gives it up after four; unread frames are no silence of its."""
+        assert self._transport is not None
+        self._silent_quarters = 0 if self._heard or self._paused else self._silent_quarters + 1
+        self._heard = False
+        if self._silent_quarters >= 4:
+            self._end(f"no frame for {self._limits.silence_s:g} s")
+            self._transport.disconnect(graceful=False)
+            return
+        if self._silent_quarters:
+            self._transport.send_ping()
+        self._timer = asyncio.get_running_loop().call_later(self._limits.silence_s / 4, self._tick)
+
+    def _end(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self._arrived.set()
+
+
+async def connect(url: str, limits: Limits = Limits()) -> Connection:
+    """Opens a websocket. VenueError where that fails; it is fatal where the same request can't do better later."""
+    connection = Connection(limits)
+    shown = url.partition("?")[0]
+
+    def accept(request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
+        return connection
+
+    try:
+        async with asyncio.timeout(limits.handshake_s):
+            await ws_connect(
+                accept,
+                url,
+                enable_auto_pong=False,  # it would hide pings, and with them the end of a read, from `on_ws_frame`
+                max_frame_size=limits.max_frame_bytes * _GIANT,
+                websocket_handshake_timeout=limits.handshake_s,
+            )
+    except TimeoutError:
+        raise VenueError(f"{shown}: no answer within {limits.handshake_s:g} s") from None
+    except WSHandshakeError as error:
+        raise _refusal(shown, error) from None
+    except (WSError, OSError, UnicodeError) as error:
+        raise VenueError(f"{shown}: {plain(str(error)) or type(error).__name__}") from None
+    finally:
+        connection.abandon_unless_open()
+    if not connection.opened:
+        raise VenueError(f"{shown}: closed during the upgrade")
+    return connection
+
+
+def _refusal(shown: str, error: WSHandshakeError) -> VenueError:
+    if error.response is None:
+        return VenueError(f"{shown}: the upgrade failed: {plain(str(error))}")
+    status = int(error.response.status)
+    body = plain((error.raw_body or b"").decode("utf-8", "replace"))
+    wait_s = retry_after(error.response.headers.get("Retry-After"))
+    return VenueError(f"{shown}: refused with HTTP {status} {body}".rstrip(), fatal=is_fatal(status), retry_after_s=wait_s)
+
+
+def _ending(transport: WSTransport) -> str:
+    handshake = transport.close_handshake
+    if handshake is None:
+        return "cut without a close frame"
+    if handshake.recv is not None and (handshake.recv_then_sent or handshake.sent is None):
+        return f"closed by the venue: {handshake.recv.code:d} {plain(handshake.recv.reason or '')}".rstrip()
+    return f"broken protocol: {plain(handshake.sent.reason or '')}" if handshake.sent is not None else "cut"
+
+
+# --- when to try again: pure ----------------------------------------------------------------------------------------------
+
+
+def is_fatal(status: int) -> bool:
+    """Whether an HTTP status says that the same request can't succeed later."""
+    return 400 <= status < 500 and status not in TEMPORARY
+
+
+def retry_after(header: str | None) -> float:
+    """The seconds of a Retry-After header; 0 where there is none (or a date, which no venue sends)."""
+    return float(header) if header and header.isascii() and header.strip().isdecimal() else 0.0
+
+
+@dataclass(slots=True)
+class Delays:
+    """Seconds to wait before each next try: random up to a bound that doubles up to `cap_s`.
+
+    Never less than half the bound, or `floor_s`, whichever is less: a server that accepts and closes gets under one try
+    a second after the first two. A try that was `useful` begins anew.
+    """
+
+    first_s: float = 0.5
+    cap_s: float = 30.0
+    floor_s: float = 1.0
+    useful_s: float = 5.0  # a connection is useful when it lasted this long and gave a trade
+    random: Callable[[], float] = random.random
+    tries: int = field(default=0, init=False)
+
+    def next_s(self) -> float:
+        """The next delay in seconds."""
+        bound = min(self.cap_s, self.first_s * 2.0 ** min(self.tries, 64))
+        floor = min(self.floor_s, bound / 2)
+        self.tries += 1
+        return floor + (bound - floor) * self.random()
+
+    def ended(self, trades: int, lasted_s: float) -> None:
+        """Tells how the last try went."""
+        if trades and lasted_s >= self.useful_s:
+            self.tries = 0

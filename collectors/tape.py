@@ -1,0 +1,125 @@
+"""Tapes: files of recorded trades, recognised by what is in them. The only place that knows all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from collectors.tape_block import TapeBlock
+from collectors.tape_bytes import TapeBytes, until_damage
+from collectors.tape_csv import CsvReader
+from collectors.tape_frames import FramesReader, looks_like_frames, survey
+from collectors.tape_items import first_items, looks_like_list
+from collectors.tape_json import CcxtReader, shape_of
+from collectors.tape_layout import layout_of
+from collectors.tape_symbols import to_filter_by
+from pipeline.errors import TapeError
+from pipeline.instrument import Instrument
+
+__all__ = ["Tape", "TapeBlock", "open_tape"]
+
+_HEAD_BYTES = 1 << 18
+_MIN_CHUNK, _MAX_CHUNK = 1 << 16, 1 << 23  # bytes parsed at once
+_FRAME_BYTES = 200  # of a line, about
+_PACKED = {b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "zstd data", b"BZh": "bzip2 data", b"PAR1": "Parquet"}
+
+
+@dataclass(slots=True)
+class Tape:
+    """A recognised tape of one instrument. Reading it needs nothing but a thread."""
+
+    path: Path
+    kind: str  # "bitflyer-csv", "csv", "ccxt-binance-agg", "ccxt", "binance-frames"
+    total_bytes: int  # as the file lies on disk
+    stream: str  # which of the venue's id sequences the ids are of: "trade" or "agg"; "" if unknown
+    named_ids: bool  # ids are texts: they prove neither order nor completeness
+    _read: Callable[[int], Iterator[TapeBlock]] = field(repr=False)
+
+    def blocks(self, rows: int = 65536) -> Iterator[TapeBlock]:
+        """The tape from its start, in blocks of at most `rows` rows. Where it is damaged: all before, then TapeError."""
+        for block in self._read(rows):
+            yield from block.split(rows)
+
+
+def open_tape(path: Path, instrument: Instrument, *, columns: Mapping[str, str] | None = None) -> Tape:
+    """Recognises a tape by its content. `columns`: a csv's columns by role (time, id, price, size, side; id=- for none).
+
+    TapeError, in one line, for what isn't there, can't be read, isn't known, or holds other symbols than the instrument's.
+    """
+    source = TapeBytes(path)
+    head = source.head(_HEAD_BYTES)
+    if not head.strip():
+        raise TapeError(f"{path}: the file is empty; expected recorded trades")
+    if looks_like_frames(head):
+        tape = _frames(source, instrument)
+    elif looks_like_list(head):
+        tape = _ccxt(source, instrument, head)
+    elif csv := _csv(source, instrument, head, columns or {}):
+        return csv
+    else:
+        raise TapeError(
+            f"{path}: not a tape that is known: looked for a csv with a header, a json list of trades or lines of "
+            f"`<receive time> <json>`, plain or gzip; saw {_described(head)}"
+        )
+    if columns:
+        raise TapeError(f"{path}: --columns is for csv; this tape is {tape.kind}")
+    return tape
+
+
+def _frames(source: TapeBytes, instrument: Instrument) -> Tape:
+    name = source.name
+    seen = survey(until_damage(source.lines(_MIN_CHUNK)), instrument, name)
+    if not seen.kinds and not seen.named:
+        others = f"trades of {', '.join(sorted(seen.symbols)[:10])}" if seen.symbols else "no trades at all"
+        raise TapeError(f"{source.path}: looked for Binance trade or aggTrade frames of {instrument.symbol}; saw {others}")
+    stream = FramesReader(instrument, seen, name).stream
+
+    def read(rows: int) -> Iterator[TapeBlock]:
+        return FramesReader(instrument, seen, name).blocks(source.lines(_chunk_bytes(rows, _FRAME_BYTES)))
+
+    return Tape(source.path, "binance-frames", source.total_bytes, stream, False, read)
+
+
+def _ccxt(source: TapeBytes, instrument: Instrument, head: bytes) -> Tape:
+    name = source.name
+    shape = shape_of(first_items(head), str(source.path))
+
+    def symbols() -> set[str]:
+        return CcxtReader(name, shape).symbols(until_damage(source.pieces()))
+
+    symbol = to_filter_by(shape.symbols, symbols, instrument.symbol, str(source.path))
+
+    def read(rows: int) -> Iterator[TapeBlock]:
+        return CcxtReader(name, shape, symbol).blocks(source.pieces())
+
+    kind, stream = ("ccxt-binance-agg", "agg") if shape.aggregated else ("ccxt", "")
+    return Tape(source.path, kind, source.total_bytes, stream, shape.named_ids, read)
+
+
+def _csv(source: TapeBytes, instrument: Instrument, head: bytes, columns: Mapping[str, str]) -> Tape | None:
+    name = source.name
+    layout = layout_of(head, columns, str(source.path))
+    if layout is None:
+        return None
+    found = layout
+
+    def symbols() -> set[str]:
+        alone = replace(found, columns={"symbol": found.columns["symbol"]})
+        return CsvReader(alone, name).symbols(until_damage(source.lines(_MAX_CHUNK)))
+
+    if "symbol" in layout.columns:
+        found = replace(layout, symbol=to_filter_by(layout.symbols, symbols, instrument.symbol, str(source.path)))
+
+    def read(rows: int) -> Iterator[TapeBlock]:
+        return CsvReader(found, name).blocks(source.lines(_chunk_bytes(rows, found.row_bytes)))
+
+    return Tape(source.path, layout.kind, source.total_bytes, layout.stream, layout.named_ids, read)
+
+
+def _chunk_bytes(rows: int, row_bytes: int) -> int:
+    return max(_MIN_CHUNK, min(_MAX_CHUNK, rows * row_bytes))
+
+
+def _described(head: bytes) -> str:
+    return next((name for magic, name in _PACKED.items() if head.startswith(magic)), repr(head[:40])[1:])

@@ -1,0 +1,212 @@
+"""The archive read: a range of levels or minutes, or one exact minute, from the Parquet parts that the manifests name.
+
+Every page that is read has its checksum verified. A reader that meets a compaction sees a day as it was before or after it.
+What writes the archive is `sinks/compact.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import BadValue, StorageError
+from pipeline.instrument import Instrument
+from pipeline.minute import Minute, day_of, day_text
+from sinks import durable
+from sinks import manifest as manifests
+from sinks.manifest import KINDS, Kind, Layout, Manifest
+from sinks.parquet import PartGone, PartReader
+from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
+
+_SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
+_HELD_DAYS = 4
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Held:
+    """What `load` decoded last of a day: late trades come in runs."""
+
+    manifest: Manifest
+    minutes: pa.Table
+    levels: pa.Table | None = None
+    group: int = -1  # the row group that `levels` is
+
+
+class Archive:
+    """Reads the Parquet archive in a folder. Thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layout = Layout(root)
+        self._held: dict[tuple[Instrument, int], _Held] = {}
+        self._lock = threading.Lock()
+
+    # --- what is there --------------------------------------------------------------------------------------------------
+
+    def instruments(self) -> list[Instrument]:
+        """All that have a compacted day."""
+        return self.layout.instruments()
+
+    def days(self, instrument: Instrument) -> list[int]:
+        """The compacted days, counted from 1970, in order."""
+        return self.layout.days(instrument)
+
+    def newest(self, instrument: Instrument) -> int | None:
+        """The latest minute kept of an instrument."""
+        days = self.days(instrument)
+        last = self.manifest(instrument, days[-1]) if days else None
+        return last.content.last_minute if last else None
+
+    def manifest(self, instrument: Instrument, day: int) -> Manifest | None:
+        """What counts of a day; None where nothing does. StorageError where it is damaged."""
+        path = self.layout.manifest(instrument, day)
+        found = manifests.load(path)
+        if found and (found.venue, found.symbol, found.date) != (instrument.venue, instrument.symbol, day_text(day)):
+            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.date}")
+        return found
+
+    def part(self, kind: Kind, instrument: Instrument, day: Manifest) -> Path:
+        """The file of one of a day's parts."""
+        return self.layout.part(kind, instrument, day.day, day.part(kind).file)
+
+    # --- ranges ---------------------------------------------------------------------------------------------------------
+
+    def read_levels(self, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Price levels of the minutes from `start` up to, and without, `end` (counted from 1970), by time, then price."""
+        return self._read("levels", instrument, start, end, columns)
+
+    def read_minutes(self, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The minutes from `start` up to, and without, `end` (counted from 1970), a row each, in order."""
+        return self._read("minutes", instrument, start, end, columns)
+
+    def read_day(self, instrument: Instrument, day: Manifest) -> Tables:
+        """A whole day as its manifest names it."""
+        return Tables(self.whole("levels", instrument, day), self.whole("minutes", instrument, day))
+
+    def whole(self, kind: Kind, instrument: Instrument, day: Manifest) -> pa.Table:
+        """All levels of a day, or all minutes, as its manifest names them."""
+        start, end = day.content.first_minute, day.content.last_minute + 1
+        return self._slice(kind, instrument, day, _SCHEMAS[kind].names, start=start, end=end)
+
+    def _read(self, kind: Kind, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None) -> pa.Table:
+        names = _known(kind, columns)
+
+        def read(day: int) -> pa.Table | None:
+            return self._retried(instrument, day, lambda m: self._slice(kind, instrument, m, names, start=start, end=end))
+
+        days = [day for day in self.days(instrument) if day_of(start) <= day <= day_of(end - 1)]
+        empty = _SCHEMAS[kind].empty_table().select(names)
+        if len(days) == 1:
+            return read(days[0]) or empty
+        with ThreadPoolExecutor(2, "archive-read") as pool:
+            return pa.concat_tables([empty, *(table for table in pool.map(read, days) if table is not None)])
+
+    def _slice(
+        self, kind: Kind, instrument: Instrument, day: Manifest, names: Sequence[str], *, start: int, end: int
+    ) -> pa.Table:
+        part = day.part(kind)
+        with PartReader(self.part(kind, instrument, day), part) as reader:
+            groups = reader.groups(start, end)
+            whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)
+            table = reader.read(groups, names if whole else list(dict.fromkeys(["timestamp", *names])))
+        return (table if whole else _between(table, start, end)).select(list(names))
+
+    # --- one minute -----------------------------------------------------------------------------------------------------
+
+    def load(self, instrument: Instrument, minute: int) -> Minute | None:
+        """The exact minute as it was compacted, or None."""
+        with self._lock:
+            return self._retried(instrument, day_of(minute), lambda day: self._load(instrument, day, minute))
+
+    def _load(self, instrument: Instrument, day: Manifest, minute: int) -> Minute | None:
+        held = self._hold(instrument, day)
+        row = _between(held.minutes, minute, minute + 1)
+        if not len(row):
+            return None
+        group = next((i for i, g in enumerate(day.levels.groups) if g.first <= minute <= g.last), -1)
+        if held.levels is None or held.group != group:
+            with PartReader(self.part("levels", instrument, day), day.levels) as reader:
+                held.levels, held.group = reader.read([group]), group
+        return minute_from(instrument, row.to_pylist()[0], _between(held.levels, minute, minute + 1))
+
+    def _hold(self, instrument: Instrument, day: Manifest) -> _Held:
+        key = (instrument, day.day)
+        held = self._held.pop(key, None)
+        if held is None or held.manifest != day:
+            held = _Held(day, self.whole("minutes", instrument, day))
+        self._held[key] = held  # the newest stands last
+        while len(self._held) > _HELD_DAYS:
+            del self._held[next(iter(self._held))]
+        return held
+
+    # --- is it whole ----------------------------------------------------------------------------------------------------
+
+    def problems(self, instrument: Instrument, day: int) -> list[str]:
+        """Reads all of a day and says, a line each, what is not as its manifest says. Nothing: the day is whole."""
+        try:
+            found = self.manifest(instrument, day)
+        except StorageError as error:
+            return [str(error)]
+        if found is None:
+            return [f"{self.layout.manifest(instrument, day)}: there is no manifest"]
+        lines = [line for kind in KINDS for line in self.damage(kind, instrument, found)]
+        return lines or self._contradictions(instrument, found)
+
+    def damage(self, kind: Kind, instrument: Instrument, day: Manifest) -> list[str]:
+        """What is wrong with the bytes of one of a day's parts."""
+        path = self.part(kind, instrument, day)
+        try:
+            found = durable.read_whole(path)
+        except StorageError as error:
+            return [str(error)]
+        if found is None:
+            return [f"{path}: the manifest names it, and it isn't there"]
+        same = hashlib.sha256(found[0]).hexdigest() == day.part(kind).sha256
+        return [] if same else [f"{path}: damaged: its checksum is not the one that the manifest names"]
+
+    def _contradictions(self, instrument: Instrument, day: Manifest) -> list[str]:
+        path = self.layout.manifest(instrument, day.day)
+        try:
+            tables = self.read_day(instrument, day)
+            check(tables)
+        except StorageError as error:
+            return [f"{path}: {error}"]
+        same = manifests.content_of(tables.minutes) == day.content
+        return [] if same else [f"{path}: its totals, status or scales are not those of its parts"]
+
+    # --- helpers --------------------------------------------------------------------------------------------------------
+
+    def _retried(self, instrument: Instrument, day: int, read: Callable[[Manifest], _T]) -> _T | None:
+        """Reads by the manifest, and again by the next one where a compaction removed the parts meanwhile."""
+        before = None
+        while (found := self.manifest(instrument, day)) is not None:
+            try:
+                return read(found)
+            except PartGone:
+                if found == before:
+                    raise
+                before = found
+        return None
+
+
+def _known(kind: Kind, columns: Sequence[str] | None) -> list[str]:
+    schema = _SCHEMAS[kind]
+    unknown = [name for name in columns or () if name not in schema.names]
+    if unknown:
+        raise BadValue(f"{kind} have no column {unknown[0]!r}: expected some of {', '.join(schema.names)}")
+    return list(schema.names if columns is None else columns)
+
+
+def _between(table: pa.Table, start: int, end: int) -> pa.Table:
+    """The rows of the minutes from `start` up to, and without, `end`."""
+    first, last = np.searchsorted(stamps(table), [start * US_PER_MINUTE, end * US_PER_MINUTE]).tolist()
+    return table.slice(first, last - first)

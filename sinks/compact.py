@@ -1,0 +1,283 @@
+"""Compaction: a day's minute files become Parquet, are read back and compared, and only then go.
+
+The order is what makes it safe to die anywhere: levels, then minutes, then the manifest that makes them count, then the
+deletions. Until the manifest stands the minute files are the data; from then on the parts are. A run after a crash finds one or
+the other and gives the same bytes. Generations have different names, so no file that counts is ever written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pipeline import crash
+from pipeline.errors import StorageError
+from pipeline.instrument import Instrument
+from pipeline.minute import day_text
+from sinks import durable
+from sinks.archive import Archive
+from sinks.intake import Intake, Known
+from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode
+from sinks.minute_files import MinuteFiles
+from sinks.parquet import GROUP_ROWS, Part, PartReader, PartWriter, digest, minutes_in
+from sinks.tables import LEVELS, MINUTES, Tables, by_hour, check, concat, starts, updated
+
+_THREADS = 2
+_ROOM = 1 << 16  # for footers, the minutes and the manifest of a small day
+
+
+@dataclass(frozen=True, slots=True)
+class DayReport:
+    """What the compaction of a day did."""
+
+    instrument: Instrument
+    day: int
+    generation: int | None  # of the parts that count now; None where nothing was ever compacted
+    merged: int = 0  # minutes that came into the archive by this run
+    deleted: int = 0  # minute files that left
+    levels: int = 0  # rows of the day's levels now
+    bytes_in: int = 0  # of the minute files merged
+    bytes_out: int = 0  # of both parts, where they were written
+    problems: tuple[str, ...] = ()  # a line for each minute file that stays: the day is open for it
+
+
+@dataclass(slots=True)
+class _Job:
+    """One day's compaction."""
+
+    instrument: Instrument
+    day: int
+    old: Manifest | None
+    intake: Intake
+
+
+class Compactor:
+    """Moves days from minute files to the archive. One process at a time; others get JobRunning."""
+
+    def __init__(self, files: MinuteFiles, archive: Archive) -> None:
+        self.files = files
+        self.archive = archive
+        self._layout = archive.layout
+
+    def instruments(self) -> list[Instrument]:
+        """All that have minute files."""
+        return self.files.instruments()
+
+    def days(self, instrument: Instrument) -> list[int]:
+        """The days, counted from 1970, of which minute files lie there."""
+        return self.files.days(instrument)
+
+    def compact_day(self, instrument: Instrument, day: int) -> DayReport:
+        """Brings a day's minute files into the archive. What can't be merged stays where it is and is reported.
+
+        Raises JobRunning, DiskFull or StorageError; then nothing was deleted, and the next run goes on.
+        """
+        with durable.job_lock(self.archive.root, "compact"):
+            old = self.archive.manifest(instrument, day)
+            self._clean(instrument, day, old)
+            return self._compact(_Job(instrument, day, old, Intake(self.files, instrument, self._known(instrument, old))))
+
+    # --- the way of a day -----------------------------------------------------------------------------------------------
+
+    def _compact(self, job: _Job) -> DayReport:
+        minutes = self.files.of_day(job.instrument, job.day)
+        with ThreadPoolExecutor(_THREADS, "compact") as pool:
+            hours = self._new(job, minutes, pool)
+            written = self._write(job, hours, pool) if hours else None
+        if written:
+            self._publish(job, written)
+            return self._finish(job, written)
+        return self._settle(job, job.old) if job.old else self._finish(job, None)
+
+    def _known(self, instrument: Instrument, old: Manifest | None) -> Known:
+        if old is None:
+            return {}
+        table = self.archive.whole("minutes", instrument, old)
+        rows = zip(table["revision"].to_pylist(), table["checksum"].to_pylist(), strict=True)
+        return dict(zip(starts(table), rows, strict=True))
+
+    def _new(self, job: _Job, minutes: Sequence[int], pool: ThreadPoolExecutor) -> Iterator[Tables] | None:
+        """The day as it shall be, by the hour; None where the archive holds all of it already."""
+        hours = job.intake.hours(minutes, pool)
+        if job.old is None:
+            self._require_room(self.files.size(job.instrument, minutes), None)
+            filled = (hour for hour in hours if len(hour.minutes))
+            first = next(filled, None)
+            return chain([first], filled) if first else None
+        fresh = concat(hours)  # all is read before anything is written: mostly there is little or nothing
+        if not job.intake.taken:
+            return None
+        self._require_room(sum(mark.size for mark in job.intake.marks.values()), job.old)
+        return _checked(by_hour(updated(self.archive.read_day(job.instrument, job.old), fresh)))
+
+    def _require_room(self, size: int, old: Manifest | None) -> None:
+        """A level takes 56 bytes in Parquet even where nothing can be compressed, and more than twice that in its file."""
+        rewritten = sum(old.part(kind).bytes for kind in KINDS) if old else 0
+        durable.require_room(self.archive.root, size // 2 + rewritten + _ROOM if size else 0)
+
+    def _settle(self, job: _Job, now: Manifest) -> DayReport:
+        """Nothing new came in. Files that a dead run merged may lie there, and what the day is open for may have changed."""
+        if job.intake.marks:
+            self._require_whole(job, now)
+        report = self._finish(job, now)
+        if now.open != job.intake.open:
+            self._publish(job, replace(now, open=job.intake.open))
+        return report
+
+    def _finish(self, job: _Job, now: Manifest | None) -> DayReport:
+        intake = job.intake
+        deleted = self.files.delete(job.instrument, intake.marks) if now and intake.marks else []
+        if now:
+            self._remove_unnamed(job.instrument, job.day, now)
+        return DayReport(
+            job.instrument,
+            job.day,
+            now.generation if now else None,
+            merged=intake.taken,
+            deleted=len(deleted),
+            levels=now.levels.rows if now else 0,
+            bytes_in=sum(mark.size for mark in intake.marks.values()),
+            bytes_out=sum(now.part(kind).bytes for kind in KINDS) if now else 0,
+            problems=tuple(intake.problems[minute] for minute in sorted(intake.problems)),
+        )
+
+    # --- parts out ------------------------------------------------------------------------------------------------------
+
+    def _write(self, job: _Job, hours: Iterator[Tables], pool: ThreadPoolExecutor) -> Manifest:
+        """Writes the day's next generation, reads it back and compares; it doesn't count yet."""
+        levels, minutes = PartWriter(LEVELS), PartWriter(MINUTES)
+        heads, meant = [], []
+        for group in _grouped(hours):
+            meant.append(pool.submit(digest, group.levels))
+            levels.add(group.levels)
+            heads.append(Tables(LEVELS.empty_table(), group.minutes))
+        day = concat(heads).minutes
+        minutes.add(day)
+        parts: dict[Kind, tuple[PartWriter, list[bytes]]] = {
+            "levels": (levels, [done.result() for done in meant]),
+            "minutes": (minutes, [digest(day)]),
+        }
+        return self._write_parts(job, content_of(day), parts, pool)
+
+    def _write_parts(
+        self, job: _Job, content: Content, parts: Mapping[Kind, tuple[PartWriter, list[bytes]]], pool: ThreadPoolExecutor
+    ) -> Manifest:
+        generation = job.old.generation + 1 if job.old else 0
+        file = f"part-{generation}.parquet"
+        paths = {kind: self._layout.part(kind, job.instrument, job.day, file) for kind in KINDS}
+        with _removed_on_failure(paths.values()):
+            facts = {}
+            for kind in KINDS:
+                facts[kind], data = parts[kind][0].finish(file, _metadata(job.instrument, content))
+                self._put(paths[kind], data)
+                crash.point(f"compact.{kind}")
+            names = (job.instrument.venue, job.instrument.symbol, day_text(job.day))
+            written = Manifest(FORMAT, *names, generation, facts["levels"], facts["minutes"], content, job.intake.open)
+            self._compare(job, written, {kind: digests for kind, (_, digests) in parts.items()}, pool)
+        return written
+
+    def _put(self, path: Path, data: bytes | memoryview) -> None:
+        durable.make_folder(path.parent)
+        durable.replace_durably(path, data)
+        durable.sync_folder(path.parent, self.archive.root)
+
+    def _compare(self, job: _Job, written: Manifest, meant: Mapping[Kind, list[bytes]], pool: ThreadPoolExecutor) -> None:
+        """StorageError unless the parts read back are what they were meant to be, byte for byte and value for value."""
+        checks = [pool.submit(self.archive.damage, kind, job.instrument, written) for kind in KINDS]
+        for kind, digests in meant.items():
+            halves = [range(len(digests))[i::_THREADS] for i in range(_THREADS)]
+            path, part = self.archive.part(kind, job.instrument, written), written.part(kind)
+            checks += [pool.submit(_differences, path, part, digests, half) for half in halves]
+        for line in chain.from_iterable(done.result() for done in checks):
+            raise StorageError(line)
+
+    def _publish(self, job: _Job, manifest: Manifest) -> None:
+        self._put(self._layout.manifest(job.instrument, job.day), encode(manifest))
+        crash.point("compact.manifest")
+
+    # --- what is left over ----------------------------------------------------------------------------------------------
+
+    def _clean(self, instrument: Instrument, day: int, old: Manifest | None) -> None:
+        """Removes what a dead run left, once what counts is found in its place."""
+        folders = [self._layout.folder(kind, instrument, day) for kind in KINDS]
+        durable.remove_stale([*folders, self._layout.manifest(instrument, day).parent])
+        if old is None:
+            return self._refuse_orphans(instrument, day)
+        for kind in KINDS:
+            with PartReader(self.archive.part(kind, instrument, old), old.part(kind)):
+                pass
+        return self._remove_unnamed(instrument, day, old)
+
+    def _refuse_orphans(self, instrument: Instrument, day: int) -> None:
+        """Parts without a manifest are a dead run's, unless minutes are only there: then it is the manifest that was lost."""
+        files = set(self.files.of_day(instrument, day))
+        for path in chain.from_iterable(self._layout.parts(kind, instrument, day) for kind in KINDS):
+            if not minutes_in(path) <= files:
+                lost = self._layout.manifest(instrument, day)
+                raise StorageError(f"{path}: holds minutes that are nowhere else, and its manifest {lost} is missing")
+
+    def _remove_unnamed(self, instrument: Instrument, day: int, now: Manifest) -> None:
+        for kind in KINDS:
+            unnamed = [path for path in self._layout.parts(kind, instrument, day) if path.name != now.part(kind).file]
+            for path in unnamed:
+                with durable.explained(path, "deleted"):
+                    path.unlink()
+                crash.point("compact.deleting")
+            if unnamed:
+                durable.sync_folder(unnamed[0].parent)
+
+    def _require_whole(self, job: _Job, now: Manifest) -> None:
+        """Before files go that an earlier run merged: what holds them is still whole, and durable under its name."""
+        for line in self.archive.problems(job.instrument, job.day):
+            raise StorageError(f"{line}: its minute files were not deleted")
+        paths = [self.archive.part(kind, job.instrument, now) for kind in KINDS]
+        for path in (*paths, self._layout.manifest(job.instrument, job.day)):
+            durable.sync_folder(path.parent, self.archive.root)
+
+
+@contextmanager
+def _removed_on_failure(paths: Iterable[Path]) -> Iterator[None]:
+    """What was written in vain must not take room, nor stand in the way of the next run."""
+    try:
+        yield
+    except StorageError:
+        for path in paths:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _checked(hours: Iterable[Tables]) -> Iterator[Tables]:
+    for hour in hours:
+        check(hour)
+        yield hour
+
+
+def _grouped(hours: Iterable[Tables]) -> Iterator[Tables]:
+    """Whole hours as row groups: each ends with the hour in which it is large enough."""
+    group: list[Tables] = []
+    for hour in hours:
+        group.append(hour)
+        if sum(len(t.levels) for t in group) >= GROUP_ROWS:
+            yield concat(group)
+            group = []
+    if group:
+        yield concat(group)
+
+
+def _metadata(instrument: Instrument, content: Content) -> dict[str, str]:
+    """What the Parquet file says of itself."""
+    scales = {"price_scale": str(content.price_scale), "size_scale": str(content.size_scale)}
+    return {"spillway.format": str(FORMAT), "venue": instrument.venue, "symbol": instrument.symbol, **scales}
+
+
+def _differences(path: Path, part: Part, meant: Sequence[bytes], groups: Sequence[int]) -> list[str]:
+    with PartReader(path, part) as reader:
+        wrong = [i for i in groups if digest(reader.read([i], threads=False)) != meant[i]]
+    return [f"{path}: read back, row group {i} is not what was written" for i in wrong]

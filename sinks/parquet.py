@@ -1,0 +1,191 @@
+"""Parquet files as the archive writes and reads them: with page checksums, and a footer whose checksum the manifest holds.
+
+A flipped bit in a page is found by the page's checksum. The footer has none of its own, and its statistics decide what is
+skipped; so the manifest names its SHA-256 and also says which minutes each row group holds. The only place for pyarrow.parquet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StorageError
+from sinks import durable
+from sinks.tables import starts
+
+GROUP_ROWS = 1 << 16  # a row group ends with the hour in which it reaches these: an hour's read decodes at most two hours
+_LEVEL = 3  # of zstd: a tenth smaller than level 1 for a tenth more time
+_DICTIONARY_BYTES = 8 << 20  # a column of many different numbers keeps its dictionary, which is smaller and faster than plain
+_MAGIC = b"PAR1"
+
+
+class Group(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A row group: its first and last minute, counted from 1970, and its rows. No minute is in two of them."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a manifest says of a Parquet file."""
+
+    file: str
+    bytes: int
+    sha256: str
+    rows: int
+    footer_bytes: int
+    footer_sha256: str
+    groups: tuple[Group, ...]
+
+
+class PartGone(StorageError):
+    """A part isn't there: it is missing, or a newer generation replaced it just now."""
+
+
+class PartWriter:
+    """Builds a Parquet file in memory, one row group per table given."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=_LEVEL,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_page_checksum=True,
+            sorting_columns=[pq.SortingColumn(i) for i, name in enumerate(schema.names[:2]) if name in _SORTED],
+        )
+        self.groups: list[Group] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Appends whole minutes, in time order, as one row group."""
+        self._writer.write_table(table, row_group_size=len(table))
+        first, last = starts(table.slice(0, 1))[0], starts(table.slice(len(table) - 1))[0]
+        self.groups.append(Group(first, last, len(table)))
+
+    def finish(self, file: str, facts: dict[str, str]) -> tuple[Part, memoryview]:
+        """The file's bytes and what the manifest shall say of them; `facts` go into the file's own metadata."""
+        self._writer.add_key_value_metadata(facts)
+        self._writer.close()
+        data = memoryview(self._sink.getvalue())
+        footer = data[-_footer_bytes(data[-8:]) :]
+        return (
+            Part(
+                file,
+                len(data),
+                hashlib.sha256(data).hexdigest(),
+                sum(g.rows for g in self.groups),
+                len(footer),
+                hashlib.sha256(footer).hexdigest(),
+                tuple(self.groups),
+            ),
+            data,
+        )
+
+
+_SORTED = ("timestamp", "price_level")
+
+
+class PartReader:
+    """Reads row groups of one Parquet file, which must be the one that `part` describes."""
+
+    def __init__(self, path: Path, part: Part) -> None:
+        self.path, self.part = path, part
+        self._file = _opened(path)
+        try:
+            self._check_footer()
+            with _understood(path):
+                self._parquet = pq.ParquetFile(self._file, page_checksum_verification=True)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def groups(self, start: int, end: int) -> list[int]:
+        """The numbers of the row groups that hold minutes from `start` up to, and not including, `end`."""
+        return [i for i, group in enumerate(self.part.groups) if group.first < end and group.last >= start]
+
+    def read(self, groups: Sequence[int], columns: Sequence[str] | None = None, *, threads: bool = True) -> pa.Table:
+        """These row groups as one table, each page's checksum verified."""
+        with _understood(self.path):
+            names = list(columns) if columns is not None else None
+            table = self._parquet.read_row_groups(list(groups), columns=names, use_threads=threads)
+        if len(table) != sum(self.part.groups[i].rows for i in groups):
+            raise StorageError(f"{self.path}: damaged: its rows are not those that the manifest counts")
+        return table.replace_schema_metadata(None)
+
+    def _check_footer(self) -> None:
+        size = self._file.size()
+        if size != self.part.bytes:
+            raise StorageError(f"{self.path}: damaged: {size} bytes, and the manifest says {self.part.bytes}")
+        with _understood(self.path):
+            footer = self._file.read_at(self.part.footer_bytes, size - self.part.footer_bytes)
+        if hashlib.sha256(footer).hexdigest() != self.part.footer_sha256:
+            raise StorageError(f"{self.path}: damaged: its footer is not the one that the manifest names")
+
+
+def digest(table: pa.Table) -> bytes:
+    """The SHA-256 of a table's values, column by column, however it is chunked."""
+    hasher = hashlib.sha256()
+    for column in table.columns:
+        for values in _bytes_of(column):
+            hasher.update(values)
+    return hasher.digest()
+
+
+def minutes_in(path: Path) -> set[int]:
+    """The minutes that a Parquet file of no manifest holds."""
+    with _opened(path) as file, _understood(path):
+        return set(starts(pq.ParquetFile(file, page_checksum_verification=True).read(columns=["timestamp"])))
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Arrow's errors about a file's content as ours."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise StorageError(f"{path}: damaged or unreadable: {reason}") from error
+
+
+def _opened(path: Path) -> Any:
+    try:
+        if path.is_symlink():
+            raise StorageError(f"{path}: can't be read: it is a symbolic link")
+        return pa.OSFile(os.fspath(path))
+    except FileNotFoundError:
+        raise PartGone(f"{path}: the manifest names it, and it isn't there") from None
+    except OSError as error:
+        raise durable.failure(error, path, "read") from error
+
+
+def _footer_bytes(tail: memoryview) -> int:
+    assert tail[4:] == _MAGIC
+    return int.from_bytes(tail[:4], "little") + 8
+
+
+def _bytes_of(column: pa.ChunkedArray) -> Iterator[memoryview]:
+    """A column's values as bytes: numbers as they lie in memory, all else as text."""
+    if not pa.types.is_primitive(column.type) or column.type.bit_width != 64 or column.null_count:
+        yield memoryview(repr(column.to_pylist()).encode())
+        return
+    for chunk in column.chunks:
+        yield np.ascontiguousarray(chunk.view(pa.int64()).to_numpy()).data

