@@ -22,6 +22,9 @@ from pipeline.trade import RawTrades, Reject
 History: TypeAlias = Callable[[int, int], Awaitable[Parsed]]  # (from id, how many) -> a page
 OnReject: TypeAlias = Callable[[str, Reject], Awaitable[None]]  # (symbol, or "" where that can't be told; what and why)
 
+_NEWEST = 2**63 - 1
+_PUT_S = 1.0  # in which live trades that waited for a repair are put
+
 
 class TradeSink(Protocol):
     """Where one instrument's trades go. `put` is called from two tasks: live trades from one, repairs from the other."""
@@ -43,6 +46,7 @@ class RepairRules:
     hold_pages: int = 50  # live trades wait for the repair of holes of fewer requests than this ...
     hold_s: float = 10.0  # ... but no longer than this
     check_s: float = 30.0  # how often the sink is asked for holes
+    quiet_s: float = 1.0  # without a live trade on a new connection: then history is asked for the newest ones
     tries: int = 5  # how often ids are asked for before they are taken for lost: history lags behind the stream
     lag_s: float = 1.0  # before the second try; doubles with each
     delays: Callable[[], Delays] = lambda: Delays(first_s=1.0, cap_s=60.0)  # while the venue fails
@@ -83,23 +87,24 @@ class Repairer:
         self._holes: dict[IdRange, _Hole] = {}
         self._looked: dict[IdRange, int] = {}
         self._news = asyncio.Event()
-        self._failing_until = 0.0  # loop time; 0 while the venue answers
+        self._failing_until = 0.0  # loop time
         self._look_at = 0.0  # loop time
-        self._behind = False  # the newest trades must be asked for
+        self._follow_at: float | None = None  # loop time when the newest trades are asked for
+        self._followed: int | None = None  # the last of them
 
     def catch_up(self) -> None:
-        """Asks, in the background, for what came after the last trade put: in a quiet market it may be hours until a live
-        trade shows that some were missed while nobody listened."""
-        self._behind = True
+        """Asks, in the background, for what came after the last trade put, unless live trades come soon and show it.
+
+        In a quiet market it may be hours until a live trade shows that some were missed while nobody listened.
+        """
+        self._followed = self._sink.last_id()
+        self._follow_at = asyncio.get_running_loop().time() + self._rules.quiet_s
         self._news.set()
 
     def want(self, holes: Iterable[IdRange]) -> None:
-        """Asks for holes, in the background."""
-        new = [part for hole in holes for part in minus(hole, [*self.lost, *self._holes])]
-        self._holes |= {hole: _Hole() for hole in new}
-        if new and not self._failing_until:
-            self.settled.clear()
-            self._news.set()
+        """Asks, in the background, for holes that live trades have shown."""
+        self._follow_at = None
+        self._add(holes)
 
     @property
     def pages(self) -> int:
@@ -113,27 +118,39 @@ class Repairer:
             self._news.clear()
             await self._round()
             if not self._news.is_set():
-                self.settled.set()
+                self._settle()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self._idle_s())
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
+    def _add(self, holes: Iterable[IdRange]) -> None:
+        new = [part for hole in holes for part in minus(hole, [*self.lost, *self._holes])]
+        self._holes |= {hole: _Hole() for hole in new}
+        if new and asyncio.get_running_loop().time() >= self._failing_until:
+            self.settled.clear()
+            self._news.set()
+
+    def _settle(self) -> None:
+        if not self.settled.is_set():
+            self.settled.set()
+            # The live trades that waited are not put yet: between two repairs they would look like a hole.
+            soon = asyncio.get_running_loop().time() + min(self._rules.check_s, _PUT_S)
+            self._look_at = max(self._look_at, soon)
+
     def _look(self) -> None:
         """Now and then takes up what the sink lacks: holes of a former run, and what got lost or was refused further on."""
         now = asyncio.get_running_loop().time()
-        if now < self._look_at:
+        if now < max(self._look_at, self._failing_until) or not self.settled.is_set():
             return
         self._look_at = now + self._rules.check_s
-        if self._failing_until:
-            return
         gaps = [(gap.first_id, gap.last_id) for gap in self._sink.gaps()]
         unasked = [gap for gap in gaps if minus(gap, [*self.lost, *self._holes])]
         self._looked = {gap: self._looked.get(gap, 0) + 1 for gap in unasked}
         for gap, times in self._looked.items():
             if times > self._rules.tries:
                 self._lose(gap, "fetched again and again, and still missing")
-        self.want(unasked)
+        self._add(unasked)
 
     async def _round(self) -> None:
         """One try at each hole that is due, as long as the venue answers."""
@@ -147,33 +164,34 @@ class Repairer:
                 if not error.fatal:
                     self._failed(error)
                     return
-                self._failing_until = 0.0
                 del self._holes[hole]
                 self._lose(hole, str(error))
             else:
                 self._answered(hole, lacking)
-        if self._behind:
+        if self._follow_at is not None and self._follow_at <= now:
             await self._follow()
 
     async def _follow(self) -> None:
-        """Fetches what came after the last trade put, until there is no more."""
+        """Fetches what came after the last trade put, until there is no more, or live trades take over."""
         try:
-            while (last := self._sink.last_id()) is not None:
-                if await self._page(last + 1, last + self._page_size) is None:
+            while self._follow_at is not None and self._followed is not None and self._sink.last_id() == self._followed:
+                ids = await self._page(self._followed + 1, _NEWEST)
+                if ids is None:
                     break
+                self._followed = int(ids.max())
         except VenueError as error:
             if not error.fatal:
                 self._failed(error)
                 return
             self._log.warning("can't ask for the newest trades", error=str(error))
-        self._behind = False
+        self._follow_at = None
 
     async def _fill(self, first: int, last: int) -> list[IdRange]:
         """Fetches first..last page by page. Returns what the venue did not give."""
         lacking: list[IdRange] = []
         at = first
         while at <= last:
-            ids = await self._page(at, min(last, at + self._page_size - 1))
+            ids = await self._page(at, last)
             if ids is None:
                 return [*lacking, (at, last)]
             lacking += missing(at - 1, ids)
@@ -181,8 +199,9 @@ class Repairer:
         return lacking
 
     async def _page(self, first: int, last: int) -> NDArray[np.int64] | None:
-        """Fetches first..last, a page at most, and puts it. Returns the ids that came, or None."""
-        page = await self._history(first, last - first + 1)
+        """Fetches a page of first..last and puts it. Returns the ids that came, or None."""
+        page = await self._history(first, min(self._page_size, last - first + 1))
+        self._delays.tries = 0
         for symbol, reject in page.rejects:
             await self._reject(symbol, reject)
         page = page.between(self._symbol, first, last)
@@ -195,7 +214,6 @@ class Repairer:
         return ids
 
     def _answered(self, hole: IdRange, lacking: list[IdRange]) -> None:
-        self._failing_until, self._delays.tries = 0.0, 0
         tries = self._holes.pop(hole).tries + 1
         due = asyncio.get_running_loop().time() + self._rules.lag_s * 2.0**tries / 2
         for part in lacking:
@@ -215,8 +233,10 @@ class Repairer:
 
     def _idle_s(self) -> float:
         """How long there is nothing to do, unless a new hole comes."""
-        due = min((state.due for state in self._holes.values()), default=self._look_at)
-        at = max(min(due, self._look_at), self._failing_until)
+        dues = [state.due for state in self._holes.values()]
+        if self._follow_at is not None:
+            dues.append(self._follow_at)
+        at = max(min([*dues, self._look_at]), self._failing_until)
         return max(at - asyncio.get_running_loop().time(), 0.0)
 
 

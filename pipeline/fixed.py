@@ -144,7 +144,7 @@ def widen(values: Integers, scale: int, wider: int) -> Integers:
     return widened
 
 
-def _largest(values: NDArray[np.int64]) -> int:
+def _largest(values: Integers) -> int:
     return max(int(values.max()), -int(values.min())) if len(values) else 0
 
 

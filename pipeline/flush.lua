@@ -14,8 +14,13 @@ if token == ARGV[3] then return {'DONE'} end
 if token ~= ARGV[2] then return {'MOVED', token} end
 
 local at = 11
-for i = 1, writes do at = at + 2 + (tonumber(ARGV[at + 1]) or error('count')) end
+for i = 1, writes do
+  local count = tonumber(ARGV[at + 1])
+  if not count or count < 2 or count % 2 ~= 0 then return {'MALFORMED'} end
+  at = at + 2 + count
+end
 if at + 5 * seals_now ~= #ARGV + 1 or #KEYS ~= 4 + writes + drops then return {'MALFORMED'} end
+if not (ARGV[6]:match('^[1-9]%d*$') and ARGV[7]:match('^%d+$')) then return {'MALFORMED'} end
 
 at = 11
 for i = 1, writes do

@@ -243,6 +243,11 @@ class Footprint:
             return True
         return end_ns + quiet_ns <= now_ns and unchanged_ns >= quiet_ns
 
+    def is_over(self, start: int, now_ns: int, grace_ns: int, quiet_ns: int) -> bool:
+        """Whether a minute's time is over, and its grace time, though it may be waiting for the rest of a repair."""
+        end_ns = (start + 1) * NS_PER_MINUTE
+        return end_ns + grace_ns <= self.watermark_ns or end_ns + quiet_ns <= now_ns
+
     def seal(self, start: int, *, cut_short: bool = False) -> Minute:
         """An open minute as a value. `cut_short`: its time is not over, so nothing proves it whole."""
         bucket = self.open[start]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,7 +25,15 @@ import msgspec
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import ConnectionError, NoScriptError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from pipeline import codec, open_minute
 from pipeline.errors import BadValue, Fenced, RedisUnavailable, WindowError, WindowMoved, WriterHeld
@@ -37,6 +46,7 @@ PREFIX = "trades_window:"
 INSTRUMENTS = PREFIX + "instruments"
 OLDEST_REDIS = (6, 2)
 NOTICES = 3000  # a little over two days of minutes
+_REFUSES_WRITES = re.compile(r"\b(OOM|MISCONF|READONLY|NOREPLICAS) ")  # Redis 6.2 wraps what a script ran into in a text
 _FLUSH = files("pipeline").joinpath("flush.lua").read_text()
 _ACQUIRE = """
 local held = redis.call('GET', KEYS[2])
@@ -128,8 +138,8 @@ class RedisWindow:
                 retry_on_error=[ConnectionError, TimeoutError],
                 protocol=2,
             )
-        except ValueError as error:
-            raise BadValue(f"redis url: {error}") from None
+        except ValueError:  # whose text may hold a part of the password
+            raise BadValue(f"redis url {masked(url)}: expected redis://, rediss:// or unix:// and a valid address") from None
         return cls(client, masked(url))
 
     async def close(self) -> None:
@@ -293,7 +303,7 @@ class RedisWindow:
         except (ConnectionError, TimeoutError, OSError) as error:
             raise RedisUnavailable(f"Redis at {self.name} can't be reached: {_one_line(error)}") from error
         except ResponseError as error:
-            if str(error).startswith(("OOM", "MISCONF", "LOADING", "READONLY")):
+            if isinstance(error, (OutOfMemoryError, ReadOnlyError)) or _REFUSES_WRITES.search(str(error)):
                 raise RedisUnavailable(f"Redis at {self.name} refuses writes: {_one_line(error)}") from error
             raise WindowError(f"Redis at {self.name}: {_one_line(error)}") from error
         except RedisError as error:
@@ -306,9 +316,10 @@ class RedisWindow:
 
 
 def masked(url: str) -> str:
-    """A URL without its password."""
+    """A URL without its password, wherever in it that stands."""
     scheme, _, rest = url.partition("://")
     secret, at, place = rest.rpartition("@")
+    place = re.sub(r"([?&]password=)[^&]*", r"\1***", place)
     return f"{scheme}://{secret.partition(':')[0]}{':***' if ':' in secret else ''}{at}{place}"
 
 

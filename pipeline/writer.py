@@ -276,12 +276,13 @@ class Writer:
 
     def _build(self, now_ns: int | None, everything: bool) -> Flush | None:
         footprint = self._footprint
-        footprint.note_changes(footprint.watermark_ns if now_ns is None else now_ns)
-        over = self._due(now_ns)
+        now = footprint.watermark_ns if now_ns is None else now_ns
+        footprint.note_changes(now)
+        times = (now, self.options.grace_ns, self.options.quiet_ns)
         sealed, drops = [], []
-        for start in sorted(footprint.open) if everything else over:
+        for start in sorted(footprint.open) if everything else footprint.due(*times):
             bucket = footprint.open[start]
-            minute = footprint.seal(start, cut_short=start not in over)
+            minute = footprint.seal(start, cut_short=not footprint.is_over(start, *times))
             if bucket.stored:
                 drops.append(start)
             if not _unchanged(minute, bucket.reopened):
@@ -294,10 +295,6 @@ class Writer:
         flush = Flush(self._token, f"{self._name}:{self._number}", footprint.state(), changes, drops, sealed)
         self._token = flush.token
         return flush
-
-    def _due(self, now_ns: int | None) -> list[int]:
-        now = self._footprint.watermark_ns if now_ns is None else now_ns
-        return self._footprint.due(now, self.options.grace_ns, self.options.quiet_ns)
 
     async def _send(self, flush: Flush, trades: int) -> None:
         """Sends until Redis has it. A flush may be repeated: the script knows its token."""

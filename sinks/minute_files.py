@@ -11,8 +11,9 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain
 from pathlib import Path
 
 from pipeline import codec, crash
@@ -23,7 +24,7 @@ from pipeline.minute import MINUTES_PER_DAY, Minute, day_of, minute_text, minute
 from sinks import durable, folders
 from sinks.tables import Tables, tables_of
 
-_DELETERS = 4  # most of an unlink's time is the file system's, and it works at several at once
+_DELETERS = 4  # an unlink mostly waits for the file system's journal
 _NAME = re.compile(r"trades_([0-9]{4})([0-9]{2})([0-9]{2})_([01][0-9]|2[0-3])([0-5][0-9])\.json")
 
 
@@ -151,16 +152,25 @@ class MinuteFiles:
 
     def delete(self, instrument: Instrument, marks: Mapping[int, Mark]) -> list[int]:
         """Deletes the minutes' files that are still those marked, durably, and says which minutes' they were."""
-        deleted = []
+        minutes = sorted(marks)
         with durable.folder_lock(self.folder(instrument)) as folder, ThreadPoolExecutor(_DELETERS, "delete") as pool:
-            gone = pool.map(lambda m: _unlink_marked(folder, self.path(instrument, m), marks[m]), sorted(marks))
-            for minute in compress(sorted(marks), gone):
-                deleted.append(minute)
-                crash.point("compact.deleting")
+            shares = [pool.submit(self._unlink, folder, instrument, marks, minutes[i::_DELETERS]) for i in range(_DELETERS)]
+            deleted = sorted(chain.from_iterable(share.result() for share in shares))
         durable.sync_folder(self.folder(instrument))
         return deleted
 
     # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _unlink(self, folder: int, instrument: Instrument, marks: Mapping[int, Mark], minutes: Sequence[int]) -> list[int]:
+        deleted = []
+        for minute in minutes:
+            path = self.path(instrument, minute)
+            with durable.explained(path, "deleted"), suppress(FileNotFoundError):
+                if Mark.of(os.stat(path.name, dir_fd=folder, follow_symlinks=False)) == marks[minute]:
+                    os.unlink(path.name, dir_fd=folder)
+                    deleted.append(minute)
+                    crash.point("compact.deleting")
+        return deleted
 
     def _minutes(self, instrument: Instrument) -> Iterator[int]:
         return (minute for _, minute in self._entries(instrument) if minute is not None)
@@ -188,17 +198,6 @@ def _may_write(path: Path, data: bytes) -> bool:
         return True
     kept = f"holds revision {old}" if new < old else f"holds other bytes of revision {old}"
     raise StorageError(f"{path}: can't be written: it {kept}, and revision {new} doesn't replace it")
-
-
-def _unlink_marked(folder: int, path: Path, mark: Mark) -> bool:
-    with durable.explained(path, "deleted"):
-        try:
-            same = Mark.of(os.stat(path.name, dir_fd=folder, follow_symlinks=False)) == mark
-            if same:
-                os.unlink(path.name, dir_fd=folder)
-        except FileNotFoundError:
-            return False
-    return same
 
 
 def _start(stamp: str, path: Path) -> int:

@@ -68,8 +68,10 @@ def _in_files(data: Path) -> Iterator[tuple[int, int, Levels]]:
 
 def _in_parquet(data: Path) -> Iterator[tuple[int, int, Levels]]:
     for path in sorted(data.rglob("levels/**/*.parquet")):
-        levels = pq.ParquetFile(path).read().to_pylist()
-        minutes = pq.ParquetFile(str(path).replace("/levels/", "/minutes/")).read().to_pylist()
+        beside = Path(str(path).replace("/levels/", "/minutes/"))
+        if not beside.exists():
+            continue  # a compaction died before it was done: the minute files are still the data
+        levels, minutes = pq.ParquetFile(path).read().to_pylist(), pq.ParquetFile(beside).read().to_pylist()
         revisions = {int(row["timestamp"].timestamp()) // 60: row["revision"] for row in minutes}
         found: dict[int, Levels] = defaultdict(dict)
         for row in levels:

@@ -14,7 +14,7 @@ from pipeline.crash import POINTS
 from tests import judge, tapes
 from tests.processes import finish, kill_redis, spillway, succeed
 
-BUSY_POINTS = {"file.created": 7, "file.written": 150, "file.renamed": 40, "compact.deleting": 5}  # which time to die at
+BUSY_POINTS = {"file.created": 7, "file.written": 60, "file.renamed": 40, "compact.deleting": 5}  # which time to die at
 
 
 def replay_args(tape: Path, data: Path) -> list[str | Path]:
@@ -23,13 +23,13 @@ def replay_args(tape: Path, data: Path) -> list[str | Path]:
 
 @pytest.fixture(scope="module")
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty hours: the 48-hour window overflows, so that a replay flushes, seals and spills."""
-    return judge.write_tape(tmp_path_factory.mktemp("tape") / "tape.csv", tapes.rows(hours=60, per_minute=20))
+    """Sixty hours: the 48-hour window overflows, so that a replay flushes several times, seals and spills."""
+    return judge.write_tape(tmp_path_factory.mktemp("tape") / "tape.csv", tapes.rows(hours=60, per_minute=200, every=10))
 
 
 @pytest.fixture(scope="module")
 def want() -> judge.Levels:
-    return judge.expected(tapes.rows(hours=60, per_minute=20))
+    return judge.expected(tapes.rows(hours=60, per_minute=200, every=10))
 
 
 @pytest.fixture
@@ -104,7 +104,9 @@ def test_a_replay_killed_at_a_random_moment_is_finished_exactly_by_the_next(
 ) -> None:
     dice = random.Random(seed)
     process = spillway(*replay_args(tape, data))
-    time.sleep(dice.uniform(0.3, 2.5))  # any moment is a right one: the outcome must not depend on it
+    while process.poll() is None and not (data / "redis" / "redis.pid").exists():
+        time.sleep(0.005)
+    time.sleep(dice.uniform(0.0, 0.9))  # any moment is a right one: the outcome must not depend on it
     process.kill()
     finish(process)
     if seed % 2:

@@ -32,7 +32,13 @@ def trades() -> list[SimTrade]:
 
 def expected(told: list[SimTrade]) -> judge.Levels:
     return judge.expected(
-        {"id": str(t.trade_id), "time": str(t.ts_ns // 10**6), "price": t.price, "size": t.size, "side": "buy" if t.buy else "sell"}
+        {
+            "id": str(t.trade_id),
+            "time": str(t.ts_ns // 10**6),
+            "price": t.price,
+            "size": t.size,
+            "side": "buy" if t.buy else "sell",
+        }
         for t in told
     )
 

@@ -223,6 +223,23 @@ async def test_a_start_from_a_stored_cursor_fetches_what_happened_since() -> Non
         assert sink.live == list(range(101, 1_001))
 
 
+async def test_in_a_quiet_market_a_start_fetches_what_happened_since_without_waiting_for_a_live_trade() -> None:
+    sink = ListSink(known=[(1, 50)])
+    rules = RepairRules(quiet_s=0.01)
+    async with bench(trades(3_000), sinks={"BTCUSDT": sink}, rules=rules, unsent=range(1, 3_001)) as it:
+        await it.exchange.done.wait()
+        await it.until(lambda: list(sink.known) == [(1, 3_000)])
+        assert sink.repairs == list(range(51, 3_001))
+        assert sink.live == []
+        assert it.exchange.requests <= 5
+
+
+async def test_live_trades_are_not_fetched_beside_their_stream() -> None:
+    async with bench(trades(2_000), rules=RepairRules(quiet_s=0.05), rate=8_000, cut_every=500) as it:
+        await it.until(lambda: list(it.sink.known) == [(1, 2_000)])
+        assert len(it.sink.ids) == 2_000
+
+
 async def test_stored_holes_are_asked_for_at_the_start() -> None:
     sink = ListSink(known=[(1, 10), (21, 50), (52, 100)])
     async with bench(trades(200), sinks={"BTCUSDT": sink}, unsent=range(1, 101)) as it:

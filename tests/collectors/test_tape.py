@@ -3,9 +3,12 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collectors.tape import TapeBlock, open_tape
 from pipeline.errors import TapeError
@@ -23,6 +26,25 @@ bitflyer.jp,BTC_JPY,2018-01-21T07:46:09.367+09:00,118981535,2018-01-21T07:46:05.
 bitflyer.jp,BTC_JPY,2018-01-21T07:46:09.367+09:00,118981542,,SELL,1458999.0,0.003,JRF3,JRF4
 bitflyer.jp,BTC_JPY,2018-01-21T07:46:09.366+09:00,118981543,2018-01-21T07:46:08.017+09:00,,1459000.0,0.027,JRF5,JRF6
 """
+
+
+DAMAGE = [
+    b"",
+    b'"',
+    b"\r",
+    b"\n",
+    b"\0",
+    b"\xff",
+    b",",
+    b"{",
+    b"}]",
+    b"9" * 40,
+    b"1e999",
+    b"null",
+    b"\xed\xa0\x80",
+    b"[" * 3000,
+    b"-",
+]
 
 
 def bitflyer() -> str:
@@ -201,3 +223,19 @@ def test_memory_does_not_grow_with_the_tapes_length(tmp_path: Path) -> None:
 
     short = most(2)
     assert most(16) < 2 * short
+
+
+@pytest.mark.parametrize(("make", "venue", "symbol", "columns", "_"), KINDS, ids=lambda v: getattr(v, "__name__", ""))
+@given(data=st.data())
+def test_whatever_damage_is_done_to_a_tape_it_is_read_or_refused_and_never_more(
+    make: Callable[[], str], venue: str, symbol: str, columns: dict[str, str], _: str, data: st.DataObject, tmp_path: Path
+) -> None:
+    content = bytearray(make().encode()[:20_000])
+    for _change in range(data.draw(st.integers(1, 8))):
+        at, length = data.draw(st.integers(0, len(content))), data.draw(st.sampled_from([0, 1, 1, 3, 500]))
+        content[at : at + length] = data.draw(st.sampled_from(DAMAGE) | st.binary(max_size=4))
+    path = tmp_path / "tape"
+    path.write_bytes(content)
+    with suppress(TapeError):
+        found = read(path, venue, symbol, columns=columns)
+        assert all(len(r.raw) <= 4096 and r.where.startswith("tape:") and "\n" not in r.reason for r in found.rejects)

@@ -16,6 +16,7 @@ from pipeline.trade import NS_PER_MINUTE, NS_PER_S, Trade, TradeBatch, concat
 from tests.pipeline.builders import BTC
 
 GRACE_NS = 5 * NS_PER_S
+QUIET_NS = 30 * NS_PER_S
 
 
 class PureStore:
@@ -51,10 +52,11 @@ class PureStore:
     def flush(self, *, everything: bool = False, now_ns: int = 0) -> list[int]:
         """Writes what changed and seals what is over. Returns the minutes that got a new revision."""
         footprint = self.footprint
-        over = footprint.due(now_ns or footprint.watermark_ns, GRACE_NS, GRACE_NS)
+        times = (now_ns or footprint.watermark_ns, GRACE_NS, QUIET_NS)
+        footprint.note_changes(times[0])
         new = []
-        for start in sorted(footprint.open) if everything else over:
-            minute, reopened = footprint.seal(start, cut_short=start not in over), footprint.open[start].reopened
+        for start in sorted(footprint.open) if everything else footprint.due(*times):
+            minute, reopened = footprint.seal(start, cut_short=not footprint.is_over(start, *times)), footprint.open[start].reopened
             if reopened is None or codec.encode(replace(minute, revision=reopened.revision)) != codec.encode(reopened):
                 self.stored[start] = codec.encode(minute)
                 new.append(start)
@@ -64,6 +66,10 @@ class PureStore:
             self._write(change)
         self.state = footprint.state()
         return new
+
+    def rest(self) -> list[int]:
+        """Flushes, and once more after a while in which no trade came: then reopened minutes are sealed too."""
+        return sorted({*self.flush(), *self.flush(now_ns=self.footprint.watermark_ns + QUIET_NS)})
 
     def crash(self) -> None:
         """Forgets all that was not flushed, and goes on with what was."""
