@@ -317,10 +317,10 @@ class RedisWindow:
 
 def masked(url: str) -> str:
     """A URL without its password, wherever in it that stands."""
-    scheme, _, rest = url.partition("://")
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
     secret, at, place = rest.rpartition("@")
     place = re.sub(r"([?&]password=)[^&]*", r"\1***", place)
-    return f"{scheme}://{secret.partition(':')[0]}{':***' if ':' in secret else ''}{at}{place}"
+    return f"{scheme}{mark}{secret.partition(':')[0]}{':***' if ':' in secret else ''}{at}{place}"
 
 
 def _key(instrument: Instrument, name: str) -> str:

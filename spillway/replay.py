@@ -176,8 +176,18 @@ async def replay(
     if len(streams) > 1:
         kinds = ", ".join(sorted(streams))
         raise TapeError(f"{instrument}: the tapes hold ids of different sequences ({kinds}): replay one kind at a time")
-    job = Replay(app, instrument, rule or id_rule(instrument.venue), price_group, progress, ReplaySummary(instrument))
+    job = Replay(app, instrument, _rule(rule, tapes, instrument), price_group, progress, ReplaySummary(instrument))
     return await job.run(tapes)
+
+
+def _rule(asked: IdRule | None, tapes: Sequence[Tape], instrument: Instrument) -> IdRule:
+    """What the tapes' ids prove: names prove nothing, whatever the venue's numbers would."""
+    named = next((t for t in tapes if t.named_ids), None)
+    if named is None:
+        return asked or id_rule(instrument.venue)
+    if asked and asked is not IdRule.OPAQUE:
+        raise TapeError(f"{named.path}: its ids are names and not numbers: expected --ids opaque, not {asked}")
+    return IdRule.OPAQUE
 
 
 def describe(summary: ReplaySummary) -> list[str]:

@@ -42,7 +42,17 @@ def test_a_bitflyer_tape_is_known_by_its_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"\n\n", b"hello world\n", b"one,two\n1,2\n", b"\xff\xfea,b,c\n", b"a,b\0,c\n", b"a,b\rc,d\n", b'{"a":1,"b":2,"c":3}\n']
+    "head",
+    [
+        b"",
+        b"\n\n",
+        b"hello world\n",
+        b"one,two\n1,2\n",
+        b"\xff\xfea,b,c\n",
+        b"a,b\0,c\n",
+        b"a,b\rc,d\n",
+        b'{"a":1,"b":2,"c":3}\n',
+    ],
 )
 def test_what_is_no_csv_is_left_to_others(head: bytes) -> None:
     assert layout_of(head, {}, "tape.csv") is None

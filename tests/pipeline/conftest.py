@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import fakeredis
 import pytest
 import pytest_asyncio
 
 from pipeline.window import RedisWindow
+from tests.pipeline.fake_redis import fake_redis
 
 FAKE_AND_REAL = [pytest.param("fake", id="fake"), pytest.param("redis_server", id="real")]
 ALL_KINDS = [*FAKE_AND_REAL, pytest.param("oldest_redis_server", id="real-6.2")]
@@ -19,7 +19,7 @@ async def window(request: pytest.FixtureRequest) -> AsyncIterator[RedisWindow]:
     """An empty window; which kind of Redis it is in, the test module says by parametrising."""
     kind = request.param
     if kind == "fake":
-        opened = RedisWindow(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer()), "fake")
+        opened = RedisWindow(await fake_redis(), "fake")
     else:
         opened = RedisWindow.connect(request.getfixturevalue(kind).url)
         await opened.client.flushall()

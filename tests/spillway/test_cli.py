@@ -122,6 +122,14 @@ def test_columns_that_cannot_be_told_are_asked_for(tmp_path: Path) -> None:
     assert spillway("replay", tmp_path / "odd.csv", *BTC, *args, "--data", tmp_path / "data").exit_code == 0
 
 
+def test_a_tape_without_ids_is_taken_once_however_often_it_is_replayed(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("time,price,size,side\n1700006400000,100.5,2,buy\n1700006400000,100.5,2,buy\n")
+    replay = ("replay", tmp_path / "t.csv", *BTC, "--columns", "id=-", "--data", tmp_path / "data")
+    assert "2 trades taken" in spillway(*replay).stdout
+    assert "0 trades taken, 2 seen before" in spillway(*replay).stdout
+    assert "--ids opaque" in refused(*replay, "--ids", "contiguous")
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, tape: Path) -> None:
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in refused("replay", tape, *BTC, "--data", tmp_path / "file" / "data")
