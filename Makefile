@@ -26,7 +26,7 @@ bench: $(READY) ## speed, side by side with others
 
 lock: $(BIN)/python ## renew requirements.lock from pyproject.toml
 	$(PIP) install uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra plot --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --upgrade --quiet --no-header --output-file .venv/lock
 	{ echo "# All that make installs, for any system and Python 3.11 or newer. To renew it: make lock"; \
 	  cat .venv/lock; } > requirements.lock
