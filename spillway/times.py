@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from pipeline.errors import BadValue
 
 TimeLike: TypeAlias = str | date | datetime | pd.Timestamp | None
 
+_UNITS = {"m": 1, "min": 1, "h": 60, "d": 1440}
 FIRST_MINUTE = 0
 LAST_MINUTE = 4_102_444_800 // 60  # 2100-01-01
 
@@ -25,15 +27,11 @@ def minute_range(start: TimeLike, end: TimeLike) -> tuple[int, int]:
 
 
 def bar_minutes(every: str) -> int:
-    """A bar's length (1m, 5m, 1h, 1d) in minutes. BadValue unless it is a whole number of minutes."""
-    try:
-        length = pd.Timedelta(every)
-        minutes, rest = divmod(int(length.value), 60_000_000_000)
-    except (ValueError, TypeError):
-        minutes, rest = 0, 1
-    if rest or minutes < 1:
-        raise BadValue(f"bar length {every!r}: expected whole minutes, such as 1m, 5m, 1h or 1d")
-    return minutes
+    """A bar's length (1m, 5m, 1h, 1d) in minutes. BadValue unless it is a whole number of minutes, hours or days."""
+    found = re.fullmatch(r"([1-9]\d{0,5})(m|min|h|d)", every.strip().lower(), re.ASCII)
+    if not found:
+        raise BadValue(f"bar length {every!r}: expected whole minutes, hours or days, such as 1m, 5m, 1h or 1d")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _utc(what: str, value: str | date | datetime | pd.Timestamp) -> int:
