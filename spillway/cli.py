@@ -75,7 +75,7 @@ def run(config: ConfigOption = None, data: DataOption = None) -> None:
 
 @app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")
 def replay(
-    tapes: Annotated[list[Path], typer.Argument(metavar="TAPE...", help="Files of recorded trades, played in this order.")],
+    tapes: Annotated[list[Path], typer.Argument(metavar="TAPE", help="Files of recorded trades, played in this order.")],
     venue: VenueOption,
     symbol: SymbolOption,
     columns: Annotated[

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from pipeline.instrument import Instrument
+from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import day_text, minute_text, minute_time
 from pipeline.trade import NS_PER_S
 from spillway.app import App
@@ -99,10 +99,15 @@ def describe(found: dict[str, Any]) -> list[str]:
             lines.append(f"  taken    {i['trades']:,} trades, volume {i['volume']}, the last at {i['watermark']}{late}")
             if i["unspilled_overdue"]:
                 lines.append(f"  overdue  {i['unspilled_overdue']:,} minutes should have left the window: run `spillway spill`")
-            missing = sum(g["ids"] for g in i["gaps"])
-            gaps = f"{missing:,} trade ids in {len(i['gaps']):,} gaps" if missing else "no trade id"
-            lines.append(f"  missing  {gaps}")
+            lines.append(f"  missing  {_missing(i)}")
     return lines
+
+
+def _missing(i: dict[str, Any]) -> str:
+    if i["ids"] != IdRule.CONTIGUOUS:
+        return "can't be told: the venue's trade ids prove nothing"
+    ids = sum(gap["ids"] for gap in i["gaps"])
+    return f"{ids:,} trade ids in {len(i['gaps']):,} gaps" if ids else "no trade id"
 
 
 def _writer(i: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -58,6 +59,12 @@ def test_each_command_has_a_help_with_an_example(command: str) -> None:
 def test_the_help_lists_all_commands() -> None:
     listed = spillway("--help").stdout
     assert all(command in listed for command in COMMANDS)
+
+
+def test_the_readme_names_each_command_and_no_other() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    named = set(re.findall(r"^    spillway (\w+)", readme, re.M)) | set(re.findall(r"^    make (demo)", readme, re.M))
+    assert named == set(COMMANDS)
 
 
 def test_a_missing_tape_is_named(tmp_path: Path) -> None:
