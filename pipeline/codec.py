@@ -155,12 +155,12 @@ def split(data: bytes, where: str) -> Parts:
     start, end = data.find(_HEAD_END) + len(_HEAD_END), data.rfind(_LEVELS_END)
     if cut < 0 or start < len(_HEAD_END) or end < start:
         raise DamagedMinute(f"{where}: not a whole minute file: expected the format {FORMAT} that Spillway writes")
-    body, checksum = data[:cut], data[cut + len(_CHECKSUM) : cut + len(_CHECKSUM) + 64].decode("ascii", "replace")
-    actual = hashlib.sha256(body).hexdigest()
+    checksum = data[cut + len(_CHECKSUM) : cut + len(_CHECKSUM) + 64].decode("ascii", "replace")
+    actual = hashlib.sha256(memoryview(data)[:cut]).hexdigest()
     if checksum != actual or data[cut + len(_CHECKSUM) + 64 :] != b'"}\n':
         raise DamagedMinute(f"{where}: damaged: its checksum says {checksum[:12]}..., its bytes give {actual[:12]}...")
     try:
-        head = msgspec.json.decode(body[: start - 2] + b"{}" + body[end + 2 :] + b"}", type=Head)
+        head = msgspec.json.decode(data[: start - 2] + b"{}" + data[end + 2 : cut] + b"}", type=Head)
     except msgspec.DecodeError as error:
         raise DamagedMinute(f"{where}: {error}") from None
     if head.format != FORMAT:

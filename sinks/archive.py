@@ -6,7 +6,6 @@ What writes the archive is `sinks/compact.py`.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,9 @@ import pyarrow as pa
 from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import Minute, day_of, day_text
-from sinks import durable
 from sinks import manifest as manifests
 from sinks.manifest import KINDS, Kind, Layout, Manifest
-from sinks.parquet import PartGone, PartReader
+from sinks.parquet import PartGone, PartReader, damage
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
 
 _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
@@ -158,20 +156,8 @@ class Archive:
             return [str(error)]
         if found is None:
             return [f"{self.layout.manifest(instrument, day)}: there is no manifest"]
-        lines = [line for kind in KINDS for line in self.damage(kind, instrument, found)]
+        lines = [line for kind in KINDS for line in damage(self.part(kind, instrument, found), found.part(kind))]
         return lines or self._contradictions(instrument, found)
-
-    def damage(self, kind: Kind, instrument: Instrument, day: Manifest) -> list[str]:
-        """What is wrong with the bytes of one of a day's parts."""
-        path = self.part(kind, instrument, day)
-        try:
-            found = durable.read_whole(path)
-        except StorageError as error:
-            return [str(error)]
-        if found is None:
-            return [f"{path}: the manifest names it, and it isn't there"]
-        same = hashlib.sha256(found[0]).hexdigest() == day.part(kind).sha256
-        return [] if same else [f"{path}: damaged: its checksum is not the one that the manifest names"]
 
     def _contradictions(self, instrument: Instrument, day: Manifest) -> list[str]:
         path = self.layout.manifest(instrument, day.day)

@@ -8,7 +8,7 @@ the other and gives the same bytes. Generations have different names, so no file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -24,9 +24,10 @@ from sinks import durable
 from sinks.archive import Archive
 from sinks.intake import Intake, Known
 from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode
+from sinks.merge import by_hour, concat, updated
 from sinks.minute_files import MinuteFiles
-from sinks.parquet import GROUP_ROWS, Part, PartReader, PartWriter, digest, minutes_in
-from sinks.tables import LEVELS, MINUTES, Tables, by_hour, check, concat, starts, updated
+from sinks.parquet import GROUP_ROWS, Part, PartReader, PartWriter, damage, digest, minutes_in
+from sinks.tables import LEVELS, MINUTES, Tables, check, starts
 
 _THREADS = 2
 _ROOM = 1 << 16  # for footers, the minutes and the manifest of a small day
@@ -42,8 +43,8 @@ class DayReport:
     merged: int = 0  # minutes that came into the archive by this run
     deleted: int = 0  # minute files that left
     levels: int = 0  # rows of the day's levels now
-    bytes_in: int = 0  # of the minute files merged
-    bytes_out: int = 0  # of both parts, where they were written
+    bytes_in: int = 0  # of the minute files that the archive now holds
+    bytes_out: int = 0  # of both parts now
     problems: tuple[str, ...] = ()  # a line for each minute file that stays: the day is open for it
 
 
@@ -159,43 +160,35 @@ class Compactor:
             heads.append(Tables(LEVELS.empty_table(), group.minutes))
         day = concat(heads).minutes
         minutes.add(day)
-        parts: dict[Kind, tuple[PartWriter, list[bytes]]] = {
+        parts: dict[Kind, tuple[PartWriter, list[int]]] = {
             "levels": (levels, [done.result() for done in meant]),
             "minutes": (minutes, [digest(day)]),
         }
         return self._write_parts(job, content_of(day), parts, pool)
 
     def _write_parts(
-        self, job: _Job, content: Content, parts: Mapping[Kind, tuple[PartWriter, list[bytes]]], pool: ThreadPoolExecutor
+        self, job: _Job, content: Content, parts: Mapping[Kind, tuple[PartWriter, list[int]]], pool: ThreadPoolExecutor
     ) -> Manifest:
         generation = job.old.generation + 1 if job.old else 0
-        file = f"part-{generation}.parquet"
-        paths = {kind: self._layout.part(kind, job.instrument, job.day, file) for kind in KINDS}
-        with _removed_on_failure(paths.values()):
-            facts = {}
-            for kind in KINDS:
-                facts[kind], data = parts[kind][0].finish(file, _metadata(job.instrument, content))
-                self._put(paths[kind], data)
+        found: dict[Kind, Part] = {}
+        checks: list[Future[list[str]]] = []
+        paths = [self._layout.part(kind, job.instrument, job.day, f"part-{generation}.parquet") for kind in KINDS]
+        with _removed_on_failure(paths):
+            for kind, path in zip(KINDS, paths, strict=True):
+                writer, meant = parts[kind]
+                found[kind], data = writer.finish(path.name, _metadata(job.instrument, content))
+                self._put(path, data)
                 crash.point(f"compact.{kind}")
-            names = (job.instrument.venue, job.instrument.symbol, day_text(job.day))
-            written = Manifest(FORMAT, *names, generation, facts["levels"], facts["minutes"], content, job.intake.open)
-            self._compare(job, written, {kind: digests for kind, (_, digests) in parts.items()}, pool)
-        return written
+                checks += _checks(path, found[kind], meant, pool)
+            for line in chain.from_iterable(done.result() for done in checks):
+                raise StorageError(line)
+        names = (job.instrument.venue, job.instrument.symbol, day_text(job.day))
+        return Manifest(FORMAT, *names, generation, found["levels"], found["minutes"], content, job.intake.open)
 
     def _put(self, path: Path, data: bytes | memoryview) -> None:
         durable.make_folder(path.parent)
         durable.replace_durably(path, data)
         durable.sync_folder(path.parent, self.archive.root)
-
-    def _compare(self, job: _Job, written: Manifest, meant: Mapping[Kind, list[bytes]], pool: ThreadPoolExecutor) -> None:
-        """StorageError unless the parts read back are what they were meant to be, byte for byte and value for value."""
-        checks = [pool.submit(self.archive.damage, kind, job.instrument, written) for kind in KINDS]
-        for kind, digests in meant.items():
-            halves = [range(len(digests))[i::_THREADS] for i in range(_THREADS)]
-            path, part = self.archive.part(kind, job.instrument, written), written.part(kind)
-            checks += [pool.submit(_differences, path, part, digests, half) for half in halves]
-        for line in chain.from_iterable(done.result() for done in checks):
-            raise StorageError(line)
 
     def _publish(self, job: _Job, manifest: Manifest) -> None:
         self._put(self._layout.manifest(job.instrument, job.day), encode(manifest))
@@ -277,7 +270,13 @@ def _metadata(instrument: Instrument, content: Content) -> dict[str, str]:
     return {"spillway.format": str(FORMAT), "venue": instrument.venue, "symbol": instrument.symbol, **scales}
 
 
-def _differences(path: Path, part: Part, meant: Sequence[bytes], groups: Sequence[int]) -> list[str]:
+def _checks(path: Path, part: Part, meant: Sequence[int], pool: Executor) -> list[Future[list[str]]]:
+    """Has a part read back: is it what it was meant to be, byte for byte, and value for value in each row group?"""
+    shares = [range(len(meant))[i::_THREADS] for i in range(_THREADS)]
+    return [pool.submit(damage, path, part), *(pool.submit(_differences, path, part, meant, share) for share in shares)]
+
+
+def _differences(path: Path, part: Part, meant: Sequence[int], groups: Sequence[int]) -> list[str]:
     with PartReader(path, part) as reader:
         wrong = [i for i in groups if digest(reader.read([i], threads=False)) != meant[i]]
     return [f"{path}: read back, row group {i} is not what was written" for i in wrong]

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from pipeline.minute import MINUTES_PER_DAY, Minute, day_of, minute_text, minute
 from sinks import durable, folders
 from sinks.tables import Tables, tables_of
 
-_DELETERS = 4  # an unlink mostly waits for the file system's journal
+_DELETERS = 8  # an unlink mostly waits for the file system's journal
 _NAME = re.compile(r"trades_([0-9]{4})([0-9]{2})([0-9]{2})_([01][0-9]|2[0-3])([0-5][0-9])\.json")
 
 
@@ -51,11 +52,12 @@ class MinuteFiles:
 
     def folder(self, instrument: Instrument) -> Path:
         """Where an instrument's files lie."""
-        return self.root / instrument.path
+        return _folder(self.root, instrument)
 
     def path(self, instrument: Instrument, minute: int) -> Path:
         """A minute's file, whether it is there or not."""
-        return self.folder(instrument) / f"trades_{minute_time(minute):%Y%m%d_%H%M}.json"
+        day, rest = divmod(minute, MINUTES_PER_DAY)
+        return _folder(self.root, instrument) / f"trades_{_date(day)}_{rest // 60:02}{rest % 60:02}.json"
 
     # --- what is there --------------------------------------------------------------------------------------------------
 
@@ -89,14 +91,15 @@ class MinuteFiles:
     def write(self, instrument: Instrument, minute: int, data: bytes) -> Path:
         """Makes `data` the minute's file: written, fsynced, renamed. Not yet durable under its name: see `settle`.
 
-        A file that holds these bytes already is left as it is. StorageError where it holds a higher revision, or the same one
-        with other bytes: neither may be lost. DamagedMinute where it can't be read: what it held may be the higher revision.
+        A file that holds these bytes, or a higher revision, is left as it is: who reads it back sees which. StorageError where
+        it holds other bytes of the same revision: which are right can't be told, so neither may be lost. DamagedMinute where it
+        can't be read: what it held may have been the higher revision.
         """
         path = self.path(instrument, minute)
         durable.make_folder(path.parent)
-        if _may_write(path, data):
+        if _is_newer(path, data):
             with durable.staged(path, data) as temporary, durable.folder_lock(path.parent):
-                if _may_write(path, data):
+                if _is_newer(path, data):
                     durable.rename(temporary, path)
         return path
 
@@ -148,7 +151,7 @@ class MinuteFiles:
     def size(self, instrument: Instrument, minutes: Sequence[int]) -> int:
         """The bytes that these minutes' files take."""
         with durable.explained(self.folder(instrument), "read"):
-            return sum(self.path(instrument, minute).lstat().st_size for minute in minutes)
+            return sum(os.stat(self.path(instrument, minute)).st_size for minute in minutes)
 
     def delete(self, instrument: Instrument, marks: Mapping[int, Mark]) -> list[int]:
         """Deletes the minutes' files that are still those marked, durably, and says which minutes' they were."""
@@ -186,18 +189,25 @@ class MinuteFiles:
                     yield entry.name, _minute(entry.name) if entry.is_file(follow_symlinks=False) else None
 
 
-def _may_write(path: Path, data: bytes) -> bool:
-    """Whether the minute's file is to be replaced by `data`: False where it holds just that, an error where it may not be."""
+@lru_cache(maxsize=1024)
+def _folder(root: Path, instrument: Instrument) -> Path:
+    return root / instrument.path
+
+
+@lru_cache(maxsize=64)
+def _date(day: int) -> str:
+    return f"{minute_time(day * MINUTES_PER_DAY):%Y%m%d}"
+
+
+def _is_newer(path: Path, data: bytes) -> bool:
+    """Whether `data` is to replace what the minute's file holds."""
     found = durable.read_whole(path)
-    if found is None:
-        return True
-    if found[0] == data:
-        return False
+    if found is None or found[0] == data:
+        return found is None
     old, new = codec.split(found[0], str(path)).head.revision, codec.split(data, f"{path} (new)").head.revision
-    if new > old:
-        return True
-    kept = f"holds revision {old}" if new < old else f"holds other bytes of revision {old}"
-    raise StorageError(f"{path}: can't be written: it {kept}, and revision {new} doesn't replace it")
+    if new == old:
+        raise StorageError(f"{path}: can't be written: it holds other bytes of the same revision {old}")
+    return new > old
 
 
 def _start(stamp: str, path: Path) -> int:

@@ -7,12 +7,16 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline import codec
 from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, Minute, Status
 from sinks.archive import Archive
 from sinks.compact import Compactor
 from sinks.minute_files import MinuteFiles
+from sinks.tables import LEVELS, Tables, minute_from
 from tests.pipeline.builders import BTC, START, minute
 
 DAY = START // MINUTES_PER_DAY
@@ -50,6 +54,14 @@ def random_minute(start: int, *, instrument: Instrument = BTC, levels: int = 12,
 def random_day(count: int = 30, *, step: int = 7, instrument: Instrument = BTC, start: int = START) -> list[Minute]:
     """Some minutes of one day, over several hours."""
     return [random_minute(start + i * step, instrument=instrument) for i in range(count)]
+
+
+def rebuilt(found: Tables, one: Minute) -> Minute:
+    """One of the minutes that exact tables were made from."""
+    rows = found.minutes.to_pylist()
+    row = next(row for row in rows if int(row["timestamp"].timestamp()) // 60 == one.start)
+    mine = pc.equal(found.levels["timestamp"], pa.scalar(row["timestamp"], LEVELS.field("timestamp").type))
+    return minute_from(one.instrument, row, found.levels.filter(mine))
 
 
 class Store:

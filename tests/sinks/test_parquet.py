@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import codec
 from pipeline.errors import StorageError
+from sinks.merge import by_hour
 from sinks.parquet import Part, PartGone, PartReader, PartWriter, digest, minutes_in
-from sinks.tables import LEVELS, MINUTES, Tables, by_hour, tables_of
+from sinks.tables import LEVELS, MINUTES, Tables, tables_of
 from tests.pipeline.builders import START
 from tests.sinks.days import flip_bit, random_day
 
@@ -76,7 +77,7 @@ def test_no_flipped_bit_changes_silently_what_is_read(schema: pa.Schema, tmp_pat
     assert noticed > len(positions) * 0.7, "only a page's header has no checksum, and most of it matters not"
 
 
-def is_noticed(path: Path, part: Part, position: int, want: bytes) -> bool:
+def is_noticed(path: Path, part: Part, position: int, want: int) -> bool:
     """Whether a flipped bit is refused; what is read in spite of it must be right."""
     flip_bit(path, position, position % 8)
     try:

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,18 +17,11 @@ from pipeline.trade import TradeId
 from sinks import tables
 from sinks.tables import LEVELS, LIMIT, MINUTES, Tables, Unfit
 from tests.pipeline.builders import START, minute
-from tests.sinks.days import random_day, random_minute
+from tests.sinks.days import random_day, rebuilt
 
 
 def parts(*minutes: Minute) -> list[Parts]:
     return [codec.split(codec.encode(one), "test") for one in minutes]
-
-
-def rebuilt(found: Tables, one: Minute) -> Minute:
-    rows = found.minutes.to_pylist()
-    row = next(row for row in rows if int(row["timestamp"].timestamp()) // 60 == one.start)
-    mine = pc.equal(found.levels["timestamp"], pa.scalar(row["timestamp"], LEVELS.field("timestamp").type))
-    return tables.minute_from(one.instrument, row, found.levels.filter(mine))
 
 
 def shapes(digits: int, scales: st.SearchStrategy[int]) -> st.SearchStrategy[Minute]:
@@ -159,22 +151,3 @@ def test_totals_are_exact_decimal_texts() -> None:
         "notional": "3.03",
         "trade_count": "3",
     }
-
-
-def test_new_minutes_replace_old_ones_and_stand_in_order() -> None:
-    day = random_day(10)
-    later = [random_minute(day[4].start, revision=2), random_minute(day[4].start + 1)]
-    old, new = tables.tables_of(parts(*day), exact=True), tables.tables_of(parts(*later), exact=True)
-    both = tables.updated(old, new)
-    tables.check(both)
-    want = sorted([*day[:4], *day[5:], *later], key=lambda one: one.start)
-    assert tables.starts(both.minutes) == [one.start for one in want]
-    assert all(codec.encode(rebuilt(both, one)) == codec.encode(one) for one in want)
-
-
-def test_hours_put_together_are_the_whole_again() -> None:
-    whole = tables.tables_of(parts(*random_day(40)), exact=True)
-    hours = list(tables.by_hour(whole))
-    assert len(hours) == 5
-    assert tables.concat(hours).levels.equals(whole.levels)
-    assert tables.concat(hours).minutes.equals(whole.minutes)
