@@ -66,7 +66,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="\n".join(["rows:", *(f"  {name:8} {what}" for name, what in ROWS.items()), "\nexample: python -m bench spill"]),
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *ROWS], help="which to measure; default: all")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each side (default 3)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--quick", action="store_true", help="one small run of each: does it work?")
     asked = parser.parse_args(arguments)
     if asked.runs < 1:

@@ -3,6 +3,8 @@
 Runs in the peers' environment, until it is stopped; who measures watches the sorted set `trades-BINANCE-BTC-USDT` grow.
 """
 
+# mypy: disable-error-code="import-not-found"
+
 from __future__ import annotations
 
 import asyncio

@@ -35,12 +35,12 @@ class Day:
     levels: int  # in all
 
     @property
-    def bytes(self) -> int:
-        """What the files take."""
+    def size(self) -> int:
+        """The bytes that the files take."""
         return sum(map(len, self.files.values()))
 
     def __str__(self) -> str:
-        return f"{len(self.files):,} minutes of {self.levels / len(self.files):.0f} levels, {self.bytes / 1e6:.0f} MB"
+        return f"{len(self.files):,} minutes of {self.levels / len(self.files):.0f} levels, {self.size / 1e6:.0f} MB"
 
     def compressed(self) -> dict[int, bytes]:
         """The values that Redis holds."""

@@ -30,7 +30,6 @@ INSTRUMENT = Instrument("binance-usdm", "BTCUSDT")  # the venue of ours whose tr
 CURSOR = f"trades_window:{INSTRUMENT.tag}:cursor"
 PEER_KEY = "trades-BINANCE-BTC-USDT"
 LOOK_S = 0.01
-OLD_S = 48 * 3600  # the feed's trades are hours old, and come faster than time goes: only later trades may end a minute
 LONGEST_S = 120.0
 
 
@@ -60,9 +59,9 @@ class Race:
         """Trades a second by cryptofeed's TradeRedis."""
         self.redis.clear()
         folder, program = self.context.folder("cryptofeed"), Path(__file__).with_name("cryptofeed_client.py")
-        command = [peers.cryptofeed_python(), program, str(self.port), str(self.redis.port), folder / "feed.log"]
-        with running(command, folder / "cryptofeed.log") as client:
-            return self._rate(client, lambda: int(self.redis.client.zcard(PEER_KEY)))  # type: ignore[arg-type]
+        command: list[str | Path] = [peers.cryptofeed_python(), program, str(self.port), str(self.redis.port)]
+        with running([*command, folder / "feed.log"], folder / "cryptofeed.log") as client:
+            return self._rate(client, lambda: int(self.redis.client.zcard(PEER_KEY)))
 
     def sink(self) -> float:
         """Trades a second by receiving and decoding alone."""
@@ -96,7 +95,6 @@ class Race:
         return {
             "data_dir": str(folder / "data"),
             "redis": {"url": self.redis.url},
-            "schedule": {"seal_quiet_s": OLD_S},
             "http": {"port": free_port()},
             "collect": [collect],
         }

@@ -102,7 +102,8 @@ def recorded() -> Trades | None:
 
 def _whole(text: str, decimals: int) -> int:
     """A text of eight decimals as a whole number of the last one that is used."""
-    value, rest = divmod(int(text.replace(".", "")), 10 ** (8 - decimals))
+    unit: int = 10 ** (8 - decimals)
+    value, rest = divmod(int(text.replace(".", "")), unit)
     if rest:
         raise ValueError(f"{text} has more than {decimals} decimals")
     return value

@@ -53,5 +53,3 @@ def _seed_text(data: bytes) -> str:
 def _held(server: RedisServer, key: str) -> int:
     """All bytes of a key, each element counted."""
     return cast(int, server.client.memory_usage(key, samples=0))
-
-

@@ -26,6 +26,7 @@ from sinks.archive import Archive
 from sinks.compact import Compactor
 from sinks.minute_files import MinuteFiles
 from spillway.settings import Redis, Settings
+from spillway.store import Store
 
 READS = 10  # of which a run is the mean
 
@@ -55,7 +56,7 @@ def rows(context: Context) -> list[Row]:
         return [_row(context, store, folder, what) for what in ranges]
 
 
-def _row(context: Context, store: spillway.Store, folder: Path, what: Range) -> Row:
+def _row(context: Context, store: Store, folder: Path, what: Range) -> Row:
     ours = Samples("ours", Unit.SECONDS)
 
     def read() -> pd.DataFrame:
@@ -74,7 +75,7 @@ def _row(context: Context, store: spillway.Store, folder: Path, what: Range) -> 
 
 
 @contextmanager
-def _opened(context: Context) -> Iterator[tuple[spillway.Store, Path]]:
+def _opened(context: Context) -> Iterator[tuple[Store, Path]]:
     """A store whose archive holds the day, and whose window the next one."""
     today, folder = day(context), context.folder("read")
     today.write(folder / "storage")

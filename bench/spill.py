@@ -54,7 +54,7 @@ class Spilling:
             began = time.perf_counter()
             report = await app.spill(everything=True)
             seconds = time.perf_counter() - began
-            if report.failures or report.bytes != self.day.bytes or await app.window.sealed_minutes(INSTRUMENT):
+            if report.failures or report.bytes != self.day.size or await app.window.sealed_minutes(INSTRUMENT):
                 raise BenchError(f"the spill went wrong: {report.written} written, {report.failures[:1]}")
         return seconds
 
@@ -67,7 +67,7 @@ def rows(context: Context) -> list[Row]:
     with redis_server(context.folder("redis")) as server:
         job = Spilling(context, today, today.compressed(), server)
         take_turns(context.runs, (ours, job.ours), (one, lambda: job.raw(1)), (many, lambda: job.raw(WRITERS)))
-    rate = today.bytes / one.middle / 1e6
+    rate = today.size / one.middle / 1e6
     note = f"{today}; raw is write + fsync + rename of the same bytes on the same disk, {rate:.0f} MB/s one by one"
     return [
         Row("spilling a day, fsynced", ours, one, Target(0.5), note),

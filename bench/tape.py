@@ -109,4 +109,3 @@ def _made(context: Context, hours: int, per_minute: int) -> Path:
             old.unlink()
         write_csv(synthetic(hours * 60, start_ms=START_MS, per_minute=per_minute), path)
     return path
-

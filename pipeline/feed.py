@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +26,7 @@ class Feed:
     _queue: asyncio.Queue[tuple[RawTrades, Raws, bool] | None] = field(default_factory=lambda: asyncio.Queue(BATCHES))
     _last_id: int | None = None
     _closing: bool = False
+    _ticked: bool = False
 
     async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
         """Hands trades over; waits while the writer is behind."""
@@ -43,7 +45,8 @@ class Feed:
         return self.writer.gaps()
 
     def tick(self) -> None:
-        """Asks for a flush that seals by the clock and keeps the lease. Never waits: a full queue flushes anyway."""
+        """Asks for a flush that seals by the clock and keeps the lease. Never waits: where trades queue up, it comes next."""
+        self._ticked = True
         if self._queue.empty():
             self._queue.put_nowait(None)
 
@@ -57,24 +60,24 @@ class Feed:
         now = asyncio.get_running_loop().time
         due: float | None = None  # when what was taken must be flushed
         while not (self._closing and self._queue.empty()):
-            item, timed_out = await self._next(None if due is None else due - now())
+            item = await self._next(None if due is None else due - now())
             if item:
                 await self.writer.take(item[0], item[1], repair=item[2])
                 due = due or now() + self.flush_s
-            elif not timed_out:
+            if self._ticked:
+                self._ticked = False
                 await self.writer.renew()
             if item is None or now() >= (due or 0):
                 await self.writer.flush(self.clock_ns())
                 due = None
         await self.writer.stop()
 
-    async def _next(self, wait_s: float | None) -> tuple[tuple[RawTrades, Raws, bool] | None, bool]:
-        """The next item of the queue, or (None, True) when none came in time."""
-        try:
+    async def _next(self, wait_s: float | None) -> tuple[RawTrades, Raws, bool] | None:
+        """The next trades of the queue, or None when none came in time, or there is something else to do."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                return await self._queue.get(), False
-        except TimeoutError:
-            return None, True
+                return await self._queue.get()
+        return None
 
 
 def _highest(trades: RawTrades) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -59,8 +59,8 @@ class Schedule:
         """Starts no more runs, and waits for those that are under way: APScheduler itself would cancel them."""
         if self._scheduler:
             self._scheduler.pause()
-            for job in self.jobs:
-                async with job.busy:
+            while running := [job for job in self.jobs if job.busy.locked()]:  # again: one may have been about to begin
+                async with running[0].busy:
                     pass
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
@@ -84,9 +84,6 @@ class Schedule:
 
 
 def _after(job: Job, now_ns: int) -> int:
-    """The job's next time by the same trigger that the wall clock uses, on the grid of its interval."""
-    interval_ns = int(job.every_s * NS_PER_S)
-    trigger = IntervalTrigger(seconds=job.every_s, timezone=UTC)
-    slot = datetime.fromtimestamp(now_ns // interval_ns * interval_ns // NS_PER_S, UTC)
-    following = trigger.get_next_fire_time(slot, slot + timedelta(microseconds=1))
-    return int(following.timestamp()) * NS_PER_S
+    """The job's next time, on the grid of its interval."""
+    interval_ns = max(1, round(job.every_s * NS_PER_S))
+    return (now_ns // interval_ns + 1) * interval_ns

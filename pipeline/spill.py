@@ -14,7 +14,8 @@ from pipeline.minute import minute_text
 from pipeline.ports import MinuteWriter
 from pipeline.window import RedisWindow
 
-AT_ONCE = 128  # minutes held in memory; one folder fsync and one delete for all of them
+AT_ONCE = 96  # minutes of a portion: one folder fsync and one delete for all of them
+PORTIONS = 2  # held in memory at once
 WRITERS = 8  # threads: fsyncs that wait together are committed together
 NEAR_LIMIT = 0.8  # of Redis's memory: from here on the oldest minutes spill early
 
@@ -49,14 +50,24 @@ class Spiller:
     async def spill(self, before: dict[Instrument, int | None]) -> SpillReport:
         """Spills, of each instrument, the sealed minutes that start before the given minute (None: all of them)."""
         report = SpillReport()
-        due = {i: await self._due(i, cutoff) for i, cutoff in before.items()}
+        due = {instrument: await self._due(instrument, cutoff) for instrument, cutoff in before.items()}
         total = sum(map(len, due.values()))
+        portions = [(i, minutes[at : at + AT_ONCE]) for i, minutes in due.items() for at in range(0, len(minutes), AT_ONCE)]
+        waiting = iter(portions)
         with ThreadPoolExecutor(WRITERS, thread_name_prefix="spill") as threads:
-            for instrument, minutes in due.items():
-                for at in range(0, len(minutes), AT_ONCE):
-                    await self._some(instrument, minutes[at : at + AT_ONCE], threads, report)
+
+            async def some() -> None:
+                for instrument, minutes in waiting:
+                    await self._some(instrument, minutes, threads, report)
                     if self.progress:
                         self.progress(report.written + len(report.failures), total)
+
+            try:
+                async with asyncio.TaskGroup() as tasks:  # while one portion is read back, the next is written
+                    for n in range(PORTIONS):
+                        tasks.create_task(some(), name=f"spill {n}")
+            except BaseExceptionGroup as group:
+                raise group.exceptions[0] from None
         return report
 
     async def relieve(self, instruments: Iterable[Instrument]) -> SpillReport:
@@ -83,38 +94,40 @@ class Spiller:
         values = await self.window.sealed(instrument, minutes)
         loop = asyncio.get_running_loop()
 
-        async def each(step: Callable[[Instrument, int, bytes], int], chosen: Iterable[int]) -> dict[int, int]:
+        async def each(step: Callable[[Instrument, int, bytes], bytes], given: dict[int, bytes]) -> dict[int, bytes]:
             """Runs a step for each minute in the threads; a minute that fails is reported and left out."""
-            tasks = {m: loop.run_in_executor(threads, step, instrument, m, values[m]) for m in chosen}
+            tasks = {m: loop.run_in_executor(threads, step, instrument, m, data) for m, data in given.items()}
             results = dict(zip(tasks, await asyncio.gather(*tasks.values(), return_exceptions=True), strict=True))
-            return {m: r for m, r in results.items() if not _failed(instrument, m, r, report) and isinstance(r, int)}
+            return {m: r for m, r in results.items() if not _failed(instrument, m, r, report) and isinstance(r, bytes)}
 
-        written = await each(self._write, values)
+        meant = await each(self._write, values)
         try:
             await loop.run_in_executor(threads, self.files.settle, [instrument])
         except SpillwayError as error:
-            report.failures += [Failure(instrument, m, error) for m in written]
+            report.failures += [Failure(instrument, m, error) for m in meant]
             return
-        equal = await each(self._compare, written)
+        equal = await each(self._compare, meant)
         crash.point("spill.verified")
         gone = await self.window.forget(instrument, {m: values[m] for m in equal})
         crash.point("spill.deleted")
         report.written += len(gone)
-        report.bytes += sum(written[m] for m in gone)
+        report.bytes += sum(len(meant[m]) for m in gone)
 
-    def _write(self, instrument: Instrument, minute: int, value: bytes) -> int:
+    def _write(self, instrument: Instrument, minute: int, value: bytes) -> bytes:
+        """Writes a minute's file. Returns the bytes that it must hold."""
         where = f"{instrument} {minute_text(minute)} in Redis"
         data = codec.decompress(value, where)
         codec.split(data, where)  # nothing damaged leaves Redis
         self.files.write(instrument, minute, data)
-        return len(data)
+        return data
 
-    def _compare(self, instrument: Instrument, minute: int, value: bytes) -> int:
+    def _compare(self, instrument: Instrument, minute: int, meant: bytes) -> bytes:
+        """Reads a minute's file back. StorageError unless it holds what was meant."""
         where = f"{instrument} {minute_text(minute)}"
         stored = self.files.read(instrument, minute)
-        if stored is None or not _holds(stored, codec.decompress(value, where), where):
+        if stored is None or not _holds(stored, meant, where):
             raise StorageError(f"{where}: the minute file read back is not what was written; the minute stays in Redis")
-        return len(stored)
+        return stored
 
 
 def _holds(stored: bytes, meant: bytes, where: str) -> bool:

@@ -328,6 +328,8 @@ def _key(instrument: Instrument, name: str) -> str:
 
 
 def _refuse(lease: Lease, answer: list[bytes]) -> None:
+    if answer[0] == b"FENCED" and int(answer[1] or 0) < lease.fence:
+        raise Fenced(f"{lease.instrument}: Redis was emptied or went back to before this writer began: start it again")
     if answer[0] == b"FENCED":
         raise Fenced(f"{lease.instrument}: writer {lease.fence} was superseded by writer {answer[1].decode()}: it must stop")
     if answer[0] == b"MOVED":

@@ -12,6 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
 
 from pipeline import codec, crash, open_minute
 from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
@@ -26,6 +30,7 @@ LEASE_MS = 3000
 LONGEST_PAUSE_S = 30.0  # between two tries at a Redis that can't be reached; after a minute in all it is an error
 RING_TRADES = 200_000  # kept in memory, to be told again to a Redis that went back
 
+T = TypeVar("T")
 Raws = Callable[[int], tuple[str, str]]  # row -> its raw text, and where it stood
 
 
@@ -82,8 +87,12 @@ class Writer:
         """Takes the lease and goes on where the last flush stopped. WriterHeld; BadValue for settings that don't fit."""
         options = self.options
         self._lease = await self.window.acquire(self.instrument, options.owner, LEASE_MS, dead_owner=options.dead_owner)
-        await self._load()
-        self._check_settings()
+        try:
+            await self._load()
+            self._check_settings()
+        except BaseException:
+            await self.abandon()  # the next who tries must not find it held
+            raise
 
     async def take(self, raw: RawTrades, raws: Raws, *, repair: bool = False) -> int:
         """Checks, sums and remembers trades; what can't be one goes to the dead letters. Returns how many were fresh."""
@@ -101,13 +110,14 @@ class Writer:
             self._ring.popleft()
         return await self._fold(batch)
 
-    async def flush(self, now_ns: int | None = None, *, everything: bool = False) -> None:
+    async def flush(self, now_ns: int | None = None, *, everything: bool = False, check: bool = False) -> None:
         """Sends what changed and seals what is over; returns once the flush before is in Redis.
 
         `now_ns`: the clock (wall or tape) that seals quiet minutes. `everything`: seals the open minutes whatever their age.
+        `check`: sends even nothing, to find out whether Redis still has what it was sent before.
         """
         await self.settle()
-        flush = self._build(now_ns, everything)
+        flush = self._build(now_ns, everything, check)
         if flush:
             self._sending = asyncio.create_task(self._send(flush, self._unflushed), name=f"flush {self.instrument}")
             self._unflushed = 0
@@ -124,13 +134,17 @@ class Writer:
 
     async def renew(self) -> None:
         """Keeps the lease. Fenced if a newer writer has it."""
-        if self._lease:
-            await self.window.renew(self._lease)
+        lease = self._lease
+        if lease:
+            await self._patiently(lambda: self.window.renew(lease))
 
     async def stop(self) -> None:
         """Flushes, then gives the lease up."""
-        await self.flush()
-        await self.settle()
+        rewinds = -1
+        while rewinds != self.counts.rewinds:  # a Redis that turns out to have gone back only now is told again, too
+            rewinds = self.counts.rewinds
+            await self.flush(check=True)
+            await self.settle()
         await self._release()
 
     async def abandon(self) -> None:
@@ -162,12 +176,12 @@ class Writer:
     # --- starting -------------------------------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        resumed = await self.window.resume(self.instrument)
+        resumed = await self._patiently(lambda: self.window.resume(self.instrument))
         if resumed:
             self._token, self._footprint = resumed
         else:
             self._token, self._footprint = "", Footprint(self.instrument, self.rule, self.options.price_group)
-            self._footprint.stream = self.options.stream
+        self._footprint.stream = self._footprint.stream or self.options.stream
         self._footprint.clock = self.options.clock
         newest = await asyncio.to_thread(self.keeper.newest, self.instrument)
         if newest is not None and newest > self._footprint.newest_minute:
@@ -235,12 +249,25 @@ class Writer:
 
     async def _reopen(self, wanted: Iterable[int], fresh: TradeBatch) -> TradeBatch:
         stored, damaged = await self._look_up_all(wanted)
-        fresh = await self._refuse_damaged(fresh, damaged)
+        fresh = self._without_held(await self._refuse_damaged(fresh, damaged), stored)
         for minute in stored.values():
             if minute:
                 self._footprint.reopen(minute)
                 self.counts.late += int((fresh.ts_ns // NS_PER_MINUTE == minute.start).sum())
         return fresh
+
+    def _without_held(self, fresh: TradeBatch, stored: dict[int, Minute | None]) -> TradeBatch:
+        """Late trades but those that their stored minutes hold already: Redis went back, and forgot that they were taken.
+
+        Contiguous ids can always tell, others only where it is known that Redis went back.
+        """
+        ever = self.rule is IdRule.CONTIGUOUS
+        asked = [start for start, minute in stored.items() if minute and (ever or start <= self._footprint.doubt_until)]
+        late = np.isin(fresh.ts_ns // NS_PER_MINUTE, asked)
+        new = self._footprint.settle(fresh.take(late), stored)
+        held = int(late.sum()) - len(new)
+        self.counts.duplicates += held
+        return self._footprint.ids.sort(concat([new, fresh.take(~late)])) if held else fresh
 
     async def _refuse_damaged(self, batch: TradeBatch, damaged: dict[int, str]) -> TradeBatch:
         """Trades of a minute whose stored copy is damaged can't be merged: they go to the dead letters, not lost."""
@@ -254,7 +281,8 @@ class Writer:
             if not keep[row]:
                 rejects.append(Reject(batch.describe(row), str(self.instrument), damaged[start]))
         self.counts.rejected += len(rejects)
-        await self.reject(rejects)
+        if rejects:
+            await self.reject(rejects)
         return batch.take(keep)
 
     async def _look_up(self, minutes: Iterable[int]) -> dict[int, Minute | None]:
@@ -266,15 +294,19 @@ class Writer:
         damaged: dict[int, str] = {}
         for start in minutes:
             try:
-                hot = await self.window.load(self.instrument, start)
-                found[start] = hot or await asyncio.to_thread(self.keeper.load, self.instrument, start)
+                hot = await self._patiently(partial(self.window.load, self.instrument, start))
+                found[start] = kept = await asyncio.to_thread(self.keeper.load, self.instrument, start)
+                if hot and (kept is None or kept.revision <= hot.revision):
+                    found[start] = hot
+                elif hot:  # the copy below the window is never the later one, unless Redis went back
+                    self._footprint.doubt_until = max(self._footprint.doubt_until, start)
             except DamagedMinute as error:
                 damaged[start] = str(error)
         return found, damaged
 
     # --- flushing -------------------------------------------------------------------------------------------------------
 
-    def _build(self, now_ns: int | None, everything: bool) -> Flush | None:
+    def _build(self, now_ns: int | None, everything: bool, check: bool) -> Flush | None:
         footprint = self._footprint
         now = footprint.watermark_ns if now_ns is None else now_ns
         footprint.note_changes(now)
@@ -289,7 +321,7 @@ class Writer:
                 sealed.append(_sealed(minute))
             footprint.close(start)
         changes = open_minute.changes(footprint)
-        if not (changes or drops or sealed or self._unflushed):
+        if not (changes or drops or sealed or self._unflushed or (check and self._token)):
             return None
         self._number += 1
         flush = Flush(self._token, f"{self._name}:{self._number}", footprint.state(), changes, drops, sealed)
@@ -298,27 +330,35 @@ class Writer:
 
     async def _send(self, flush: Flush, trades: int) -> None:
         """Sends until Redis has it. A flush may be repeated: the script knows its token."""
-        assert self._lease is not None
-        delay_s = 0.05
-        while True:
+        lease = self._lease
+        assert lease is not None
+
+        async def once() -> None:
             crash.point("flush.before")
             if flush.sealed:
                 crash.point("seal.before")
-            try:
-                await self.window.flush(self._lease, flush)
-                break
-            except RedisUnavailable:
-                if delay_s > LONGEST_PAUSE_S:
-                    raise
-                await asyncio.sleep(delay_s)
-                delay_s *= 2
-                await self.revive() if self.revive else None
+            await self.window.flush(lease, flush)
+
+        await self._patiently(once)
         crash.point("flush.after")
         if flush.sealed:
             crash.point("seal.after")
         self.counts.taken += trades
         self.counts.flushes += 1
         self.counts.sealed += len(flush.sealed)
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Does what may be done twice, again and again until Redis answers. RedisUnavailable after about a minute."""
+        delay_s = 0.05
+        while True:
+            try:
+                return await step()
+            except RedisUnavailable:
+                if delay_s > LONGEST_PAUSE_S:
+                    raise
+            await asyncio.sleep(delay_s)
+            delay_s *= 2
+            await self.revive() if self.revive else None
 
     async def _rewind(self) -> None:
         """Redis went back: starts again from its cursor, and tells it what this process still remembers."""

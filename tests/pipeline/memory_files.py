@@ -12,7 +12,7 @@ from pipeline.minute import Minute
 
 
 class MemoryFiles:
-    """A MinuteWriter and a Keeper. Like the real one it refuses to replace a minute by an older or another same revision."""
+    """A MinuteWriter and a Keeper. Like the real one it lets a higher revision stand, and refuses another of the same."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[Instrument, int], bytes] = {}
@@ -28,9 +28,10 @@ class MemoryFiles:
         if minute in self.fail_write:
             raise self.fail_write[minute]
         stored = self.kept.get((instrument, minute))
-        if stored is not None and stored != data and revision(stored) >= revision(data):
-            raise StorageError(f"{minute}: holds revision {revision(stored)} already")
-        self.kept[instrument, minute] = data
+        if stored is not None and stored != data and revision(stored) == revision(data):
+            raise StorageError(f"{minute}: holds another revision {revision(stored)} already")
+        if stored is None or revision(stored) < revision(data):
+            self.kept[instrument, minute] = data
         return Path(f"{minute}.json")
 
     def settle(self, instruments: Collection[Instrument]) -> None:

@@ -56,7 +56,8 @@ class PureStore:
         footprint.note_changes(times[0])
         new = []
         for start in sorted(footprint.open) if everything else footprint.due(*times):
-            minute, reopened = footprint.seal(start, cut_short=not footprint.is_over(start, *times)), footprint.open[start].reopened
+            minute = footprint.seal(start, cut_short=not footprint.is_over(start, *times))
+            reopened = footprint.open[start].reopened
             if reopened is None or codec.encode(replace(minute, revision=reopened.revision)) != codec.encode(reopened):
                 self.stored[start] = codec.encode(minute)
                 new.append(start)

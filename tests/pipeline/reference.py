@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 from pipeline.minute import Minute, Status
 from pipeline.trade import NS_PER_MINUTE, Side, Trade, TradeId
@@ -125,7 +126,7 @@ def proven_of(trades: Iterable[Trade], repaired: Iterable[int] = ()) -> dict[int
     """What contiguous ids prove, minute by minute; times must ascend with the ids. `repaired`: ids that filled a hole."""
     by_id = {t.trade_id: t for t in trades if isinstance(t.trade_id, int)}
     ids = sorted(by_id)
-    holes = [(a + 1, b - 1, _start(by_id[a]), _start(by_id[b])) for a, b in zip(ids, ids[1:], strict=False) if b - a > 1]
+    holes = [(a + 1, b - 1, _start(by_id[a]), _start(by_id[b])) for a, b in pairwise(ids) if b - a > 1]
     members: dict[int, list[int]] = defaultdict(list)
     for i in ids:
         members[_start(by_id[i])].append(i)

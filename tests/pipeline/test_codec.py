@@ -141,7 +141,7 @@ def test_the_scales_in_the_file_are_the_smallest_that_hold_it(bucket: Minute) ->
 
 
 def test_the_file_has_the_spelling_that_the_formats_page_shows() -> None:
-    bucket = minute({60000: (15, 8, 23, 15)}, price_scale=0, size_scale=1, first_trade_id=5, last_trade_id=21, id_ranges=((5, 21),))
+    bucket = minute({60000: (15, 8, 23, 15)}, price_scale=0, size_scale=1)
     text = codec.encode(bucket).decode()
     lines = text.split("\n")
     assert lines[0] == '{"timestamp":"2023-11-15T00:00:00.000000","price_levels":{'

@@ -20,7 +20,7 @@ HUGE = st.integers(-(10**40), 10**40)
 TEXTS = st.one_of(
     st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**11), max_value=10**11).map(str),
     st.from_regex(r"[+-]?[0-9]{0,25}\.?[0-9]{0,25}(e[+-]?[0-9]{1,3})?", fullmatch=True),
-    st.text("0123456789.eE+-_ xnafi\x00٣１", max_size=12),
+    st.text("0123456789.eE+-_ xnafi\x00\u0663\uff11", max_size=12),
     st.text(max_size=5),
 )
 
@@ -55,8 +55,10 @@ def test_a_decimal_text_is_an_integer_and_a_scale(text: str, number: tuple[int, 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "abc", "1 ", " 1", "1\n", "1,5", "1_000", "0x10", "1e", "e5", ".", "-", "--1", "1.2.3"]
-    + ["inf", "nan", "Infinity", "1e400", "1e-400", "1e31", "1e-31", "9e0x2", "٣", "１", "1\x00", "1" * 61],
+    [
+        *("", " ", "abc", "1 ", " 1", "1\n", "1,5", "1_000", "0x10", "1e", "e5", ".", "-", "--1", "1.2.3", "inf", "nan"),
+        *("Infinity", "1e400", "1e-400", "1e31", "1e-31", "9e0x2", "\u0663", "\uff11", "1\x00", "1" * 61),
+    ],
 )
 def test_what_is_not_a_finite_number_of_a_sane_size_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(BadValue) as refused:

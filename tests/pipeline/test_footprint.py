@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import msgspec
 import pytest
@@ -117,7 +117,7 @@ def test_doubles_older_than_what_is_remembered_change_nothing(rule: IdRule, data
             afterwards(store, data.draw(st.sampled_from(AFTERWARDS[:-1])))
             store.take(*data.draw(st.permutations(told)))
         check(store, trades)
-        event("asked the minutes" if store.footprint.ids.state()["floor" if rule is not IdRule.CONTIGUOUS else "ranges"] else "")
+        event(f"asked the minutes: {bool(store.footprint.ids.state()['floor'])}")
 
 
 @given(data=st.data())
@@ -411,7 +411,7 @@ def test_each_minute_knows_its_missing_ids_and_its_status_however_holes_open_and
 
 def holes_of(trades: list[Trade]) -> list[tuple[int, int]]:
     numbers = sorted(int(t.trade_id) for t in trades)
-    return [(a + 1, b - 1) for a, b in zip(numbers, numbers[1:], strict=False) if b - a > 1]
+    return [(a + 1, b - 1) for a, b in pairwise(numbers) if b - a > 1]
 
 
 def statuses(store: PureStore) -> list[str]:

@@ -1,4 +1,4 @@
-"""A Redis that isn't there, is full, may not write, or would evict: one line says so, nothing is half-written, no secret shows."""
+"""A Redis that isn't there, is full, or would evict: one line says so, nothing is half-written, and no secret shows."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ async def test_a_password_shows_neither_in_the_name_nor_in_repr(url: str, shown:
     await window.close()
 
 
-@pytest.mark.parametrize("url", ["http://:hunter2@h", "redis://u:hunter2/x@h:1", "redis://:hunter2@h:99999999", "h:hunter2@x", ""])
+@pytest.mark.parametrize(
+    "url", ["http://:hunter2@h", "redis://u:hunter2/x@h:1", "redis://:hunter2@h:99999999", "h:hunter2@x", ""]
+)
 def test_a_url_that_can_not_be_one_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(BadValue, match=r"redis url .*expected redis://") as refused:
         RedisWindow.connect(url)
@@ -161,7 +163,7 @@ async def test_a_full_redis_refuses_a_flush_whole_and_spilling_makes_room_again(
     before = await contents(window.client)
     await settings("maxmemory", "100kb")
     flush = Flush("t1", "t2", b"{}", [], [], [sealed(START + 60)])
-    with pytest.raises(RedisUnavailable, match="refuses writes: .*maxmemory"):
+    with pytest.raises(RedisUnavailable, match=r"refuses writes: .*maxmemory"):
         await window.flush(lease, flush)
     assert await contents(window.client) == before
     files = MemoryFiles()
