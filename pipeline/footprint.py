@@ -7,7 +7,7 @@ A batch goes through three steps: `admit` drops what was seen, `reopen` is given
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 
 from pipeline import fixed
-from pipeline.aggregate import MinuteSum, sums
+from pipeline.aggregate import sums
 from pipeline.ids import RangeSet, tracker
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import Gap, IdRange, Minute, Status
+from pipeline.open_minute import OpenMinute
 from pipeline.trade import NS_PER_MINUTE, TradeBatch, TradeId
 
 
@@ -29,71 +30,6 @@ class Admitted:
     fresh: TradeBatch
     doubtful: TradeBatch  # only the stored minute can tell whether these were taken
     duplicates: int
-
-
-@dataclass(slots=True)
-class OpenMinute:
-    """A minute that still takes trades. Numbers are integers at the footprint's scales."""
-
-    start: int
-    levels: dict[int, list[int]] = field(default_factory=dict)
-    dirty: set[int] = field(default_factory=set)  # prices changed since the last flush
-    rewrite: bool = True  # all levels must be written
-    stored: bool = False  # Redis has a copy
-    open: int = 0
-    high: int = 0
-    low: int = 0
-    close: int = 0
-    notional: int = 0
-    first_id: TradeId = 0
-    last_id: TradeId = 0
-    first_ns: int = 0
-    last_ns: int = 0
-    seen: int = 0
-    ranges: RangeSet = field(default_factory=RangeSet)
-    repaired: bool = False
-    revision: int = 1
-    reopened: Minute | None = None  # the stored minute that this one continues
-    late: bool = False  # opened after its time
-    changed_ns: int = 0  # by the clock that flushes: when it was last found changed
-
-    def merge(self, part: MinuteSum, group: int, by_time: bool) -> None:
-        """Adds a batch's sums. `group`: floor prices to a multiple of it; `by_time`: ids have no order."""
-        first, last = (part.first_ns, part.last_ns) if by_time else (part.first_id, part.last_id)
-        if not self.seen or first < (self.first_ns if by_time else self.first_id):  # type: ignore[operator]
-            self.open, self.first_id, self.first_ns = part.open, part.first_id, part.first_ns
-        if not self.seen or last >= (self.last_ns if by_time else self.last_id):  # type: ignore[operator]
-            self.close, self.last_id, self.last_ns = part.close, part.last_id, part.last_ns
-        self.high = max(self.high, part.high)
-        self.low = min(self.low, part.low) if self.seen else part.low
-        self.seen += part.seen
-        for id_range in part.id_ranges:
-            self.ranges.add(*id_range)
-        self._add_levels(part, group)
-
-    def _add_levels(self, part: MinuteSum, group: int) -> None:
-        levels, dirty, notional = self.levels, self.dirty, 0
-        for price, buy, sell, total, count in part.levels:
-            notional += price * total
-            level = price - price % group if group else price
-            row = levels.get(level)
-            if row is None:
-                levels[level] = [buy, sell, total, count]
-            else:
-                row[0] += buy
-                row[1] += sell
-                row[2] += total
-                row[3] += count
-            dirty.add(level)
-        self.notional += notional
-
-    def widen(self, by_price: int, by_size: int) -> None:
-        """Multiplies prices and sizes: the instrument's scale got finer."""
-        self.levels = {p * by_price: [b * by_size, s * by_size, t * by_size, n] for p, (b, s, t, n) in self.levels.items()}
-        self.open, self.high = self.open * by_price, self.high * by_price
-        self.low, self.close = self.low * by_price, self.close * by_price
-        self.notional *= by_price * by_size
-        self.rewrite = True
 
 
 class State(msgspec.Struct, omit_defaults=True):
@@ -173,26 +109,8 @@ class Footprint:
         by_price = 10 ** (self.price_scale - minute.price_scale)
         by_size = 10 ** (self.size_scale - minute.size_scale)
         replaced = self.open.get(minute.start)
-        bucket = OpenMinute(
-            minute.start,
-            {p: [b, s, t, n] for p, (b, s, t, n) in minute.levels.items()},
-            stored=replaced is not None and replaced.stored,  # then Redis must drop what it has
-            open=minute.open,
-            high=minute.high,
-            low=minute.low,
-            close=minute.close,
-            notional=minute.notional,
-            first_id=minute.first_trade_id,
-            last_id=minute.last_trade_id,
-            first_ns=minute.first_ns,
-            last_ns=minute.last_ns,
-            seen=minute.seen,
-            ranges=RangeSet(minute.id_ranges),
-            repaired=minute.status is Status.REPAIRED,
-            revision=minute.revision + 1,
-            reopened=minute,
-            late=True,
-        )
+        bucket = OpenMinute.continuing(minute)
+        bucket.stored = replaced is not None and replaced.stored  # then Redis must drop what it has
         bucket.widen(by_price, by_size)
         self.open[minute.start] = bucket
 
@@ -252,27 +170,8 @@ class Footprint:
         """An open minute as a value. `cut_short`: its time is not over, so nothing proves it whole."""
         bucket = self.open[start]
         missing = self._missing(start)
-        return Minute(
-            instrument=self.instrument,
-            start=start,
-            price_scale=self.price_scale,
-            size_scale=self.size_scale,
-            levels={price: tuple(row) for price, row in bucket.levels.items()},  # type: ignore[misc]
-            open=bucket.open,
-            high=bucket.high,
-            low=bucket.low,
-            close=bucket.close,
-            notional=bucket.notional,
-            first_trade_id=bucket.first_id,
-            last_trade_id=bucket.last_id,
-            first_ns=bucket.first_ns,
-            last_ns=bucket.last_ns,
-            id_ranges=tuple(bucket.ranges),
-            missing=missing,
-            status=self._status(bucket, missing, cut_short),
-            seen=bucket.seen,
-            revision=bucket.revision,
-        )
+        status = self._status(bucket, missing, cut_short)
+        return bucket.value(self.instrument, (self.price_scale, self.size_scale), missing, status)
 
     def close(self, start: int) -> None:
         """Forgets an open minute: it was sealed."""

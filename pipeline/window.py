@@ -37,10 +37,10 @@ from redis.exceptions import (
 
 from pipeline import codec, open_minute
 from pipeline.errors import BadValue, Fenced, RedisUnavailable, WindowError, WindowMoved, WriterHeld
-from pipeline.footprint import Footprint, OpenMinute, State
+from pipeline.footprint import Footprint, State
 from pipeline.instrument import Instrument
 from pipeline.minute import Minute, minute_text
-from pipeline.open_minute import Change
+from pipeline.open_minute import Change, OpenMinute
 
 PREFIX = "trades_window:"
 INSTRUMENTS = PREFIX + "instruments"

@@ -22,12 +22,12 @@ from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMov
 from pipeline.footprint import Footprint
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import Gap, Minute
+from pipeline.patience import patiently
 from pipeline.ports import Keeper
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S, RawTrades, Reject, TradeBatch, TradeId, concat
 from pipeline.window import Flush, Lease, RedisWindow, Sealed
 
 LEASE_MS = 3000
-LONGEST_PAUSE_S = 30.0  # between two tries at a Redis that can't be reached; after a minute in all it is an error
 RING_TRADES = 200_000  # kept in memory, to be told again to a Redis that went back
 
 T = TypeVar("T")
@@ -82,6 +82,7 @@ class Writer:
     _unflushed: int = 0
     _ring: deque[TradeBatch] = field(default_factory=deque)
     _sending: asyncio.Task[None] | None = None
+    _kept_id: TradeId | None = None  # the last id of the newest minute below the window, where the cursor knows nothing of it
 
     async def start(self) -> None:
         """Takes the lease and goes on where the last flush stopped. WriterHeld; BadValue for settings that don't fit."""
@@ -136,7 +137,7 @@ class Writer:
         """Keeps the lease. Fenced if a newer writer has it."""
         lease = self._lease
         if lease:
-            await self._patiently(lambda: self.window.renew(lease))
+            await self._patient(lambda: self.window.renew(lease))
 
     async def stop(self) -> None:
         """Flushes, then gives the lease up."""
@@ -166,8 +167,9 @@ class Writer:
 
     @property
     def last_id(self) -> TradeId | None:
-        """The highest id taken, or None at the very start."""
-        return self._footprint.ids.last_id
+        """The highest id taken, or else kept below a Redis that was emptied; None at the very start."""
+        last_id = self._footprint.ids.last_id
+        return self._kept_id if last_id is None else last_id
 
     def gaps(self) -> list[Gap]:
         """Holes in the ids known now."""
@@ -176,7 +178,7 @@ class Writer:
     # --- starting -------------------------------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        resumed = await self._patiently(lambda: self.window.resume(self.instrument))
+        resumed = await self._patient(lambda: self.window.resume(self.instrument))
         if resumed:
             self._token, self._footprint = resumed
         else:
@@ -187,6 +189,8 @@ class Writer:
         if newest is not None and newest > self._footprint.newest_minute:
             # minutes were kept that this cursor knows nothing of: Redis went back, or was emptied
             self._footprint.newest_minute = self._footprint.doubt_until = newest
+            kept = (await self._look_up([newest])).get(newest)
+            self._kept_id = kept.last_trade_id if kept else None
         await self._prefer_kept()
 
     async def _prefer_kept(self) -> None:
@@ -263,6 +267,8 @@ class Writer:
         """
         ever = self.rule is IdRule.CONTIGUOUS
         asked = [start for start, minute in stored.items() if minute and (ever or start <= self._footprint.doubt_until)]
+        if not asked:
+            return fresh
         late = np.isin(fresh.ts_ns // NS_PER_MINUTE, asked)
         new = self._footprint.settle(fresh.take(late), stored)
         held = int(late.sum()) - len(new)
@@ -294,7 +300,7 @@ class Writer:
         damaged: dict[int, str] = {}
         for start in minutes:
             try:
-                hot = await self._patiently(partial(self.window.load, self.instrument, start))
+                hot = await self._patient(partial(self.window.load, self.instrument, start))
                 found[start] = kept = await asyncio.to_thread(self.keeper.load, self.instrument, start)
                 if hot and (kept is None or kept.revision <= hot.revision):
                     found[start] = hot
@@ -320,7 +326,7 @@ class Writer:
             if not _unchanged(minute, bucket.reopened):
                 sealed.append(_sealed(minute))
             footprint.close(start)
-        changes = open_minute.changes(footprint)
+        changes = open_minute.changes(footprint.open.values(), footprint.price_scale, footprint.size_scale)
         if not (changes or drops or sealed or self._unflushed or (check and self._token)):
             return None
         self._number += 1
@@ -339,7 +345,7 @@ class Writer:
                 crash.point("seal.before")
             await self.window.flush(lease, flush)
 
-        await self._patiently(once)
+        await self._patient(once)
         crash.point("flush.after")
         if flush.sealed:
             crash.point("seal.after")
@@ -347,18 +353,9 @@ class Writer:
         self.counts.flushes += 1
         self.counts.sealed += len(flush.sealed)
 
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Does what may be done twice, again and again until Redis answers. RedisUnavailable after about a minute."""
-        delay_s = 0.05
-        while True:
-            try:
-                return await step()
-            except RedisUnavailable:
-                if delay_s > LONGEST_PAUSE_S:
-                    raise
-            await asyncio.sleep(delay_s)
-            delay_s *= 2
-            await self.revive() if self.revive else None
+    async def _patient(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Does what may be done twice, however often it takes."""
+        return await patiently(step, self.revive)
 
     async def _rewind(self) -> None:
         """Redis went back: starts again from its cursor, and tells it what this process still remembers."""

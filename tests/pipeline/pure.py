@@ -63,7 +63,7 @@ class PureStore:
                 new.append(start)
             self.hashes.pop(start, None)
             footprint.close(start)
-        for change in open_minute.changes(footprint):
+        for change in open_minute.changes(footprint.open.values(), footprint.price_scale, footprint.size_scale):
             self._write(change)
         self.state = footprint.state()
         return new

@@ -382,6 +382,22 @@ def test_a_doubtful_trade_that_its_minute_does_not_hold_is_new(monkeypatch: pyte
     assert store.minutes()[START].id_ranges == ((1, 3), (5, 5), (7, 7), (9, 9))
 
 
+@pytest.mark.xfail(strict=True, reason="below the floor a monotonic id between its minute's first and last counts as seen")
+def test_a_monotonic_trade_that_is_later_than_all_that_is_remembered_is_still_taken() -> None:
+    store = PureStore(IdRule.MONOTONIC)
+    trades = stream(ids.RECENT + 60, every_s=0.1)
+    late = trades.pop(20)
+    store.take(*trades)
+    assert store.take(late) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="of one moment only so many opaque ids are remembered: the rest of it counts as seen")
+def test_more_opaque_trades_in_one_moment_than_are_remembered_are_all_taken() -> None:
+    store = PureStore(IdRule.OPAQUE)
+    store.take(*(trade(f"a{n}") for n in range(ids.RECENT + 1)))
+    assert store.take(trade("b")) == 1
+
+
 # --- what the ids prove -------------------------------------------------------------------------------------------------
 
 
@@ -459,6 +475,39 @@ def test_a_sealed_minute_that_a_hole_degrades_later_gets_a_new_revision() -> Non
     assert store.rest() == [START]
     assert store.minutes()[START].revision == 2
     assert statuses(store) == ["degraded", "degraded"]
+
+
+@pytest.mark.xfail(strict=True, reason="below the oldest remembered hole a minute's missing ids are forgotten: it is unknown")
+def test_minutes_with_more_holes_than_are_remembered_still_know_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "MAX_RANGES", 10)
+    store = PureStore()
+    store.take(*stream(600, every_s=0.5)[::4])
+    store.rest()
+    assert statuses(store) == ["degraded"] * 5
+
+
+@pytest.mark.xfail(strict=True, reason="a reopened minute below the oldest remembered hole loses the missing ids it had")
+def test_a_late_trade_below_the_floor_leaves_its_minute_the_other_missing_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "MAX_RANGES", 2)
+    store = PureStore()
+    store.take(*(trade(n, f"0:{n:02}") for n in (1, 5)), trade(6, "2:00"))
+    store.flush()
+    assert store.minutes()[START].missing == ((2, 4),)
+    store.take(*(trade(n, f"3:{n}") for n in (10, 20, 30)))
+    store.take(trade(3, "0:03"))
+    store.rest()
+    assert store.minutes()[START].missing == ((2, 2), (4, 4))
+
+
+@pytest.mark.xfail(strict=True, reason="a repair in two steps is forgotten if its minute is sealed degraded in between")
+def test_a_minute_that_was_repaired_in_two_steps_says_that_it_was_repaired() -> None:
+    store = PureStore()
+    store.take(trade(1, "0:01"), trade(3, "0:03"), trade(9, "1:09"), trade(10, "5:00"))
+    store.take(trade(2, "0:02"), repair=True)
+    store.rest()
+    store.take(*(trade(n, f"1:0{n}") for n in range(4, 9)), repair=True)
+    store.rest()
+    assert statuses(store)[:2] == ["repaired", "repaired"]
 
 
 def test_a_minute_cut_short_is_unknown() -> None:

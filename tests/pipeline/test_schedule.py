@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio

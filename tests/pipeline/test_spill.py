@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline import codec, spill
-from pipeline.errors import DamagedMinute, DiskFull, StorageError
+from pipeline.errors import DamagedMinute, DiskFull, RedisUnavailable, StorageError
 from pipeline.instrument import Instrument
 from pipeline.ports import Keeper, MinuteWriter
 from pipeline.spill import Spiller
@@ -19,6 +19,7 @@ from sinks.minute_files import MinuteFiles
 from tests.pipeline.builders import BTC, START, minute
 from tests.pipeline.conftest import FAKE_AND_REAL
 from tests.pipeline.memory_files import MemoryFiles
+from tests.pipeline.unreliable import Unreliable
 
 pytestmark = pytest.mark.parametrize("window", FAKE_AND_REAL, indirect=True)
 ETH = Instrument("kraken", "ETH/USD")
@@ -124,7 +125,7 @@ async def test_a_later_revision_replaces_the_file_of_the_one_before(window: Redi
 # --- what stays ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_older_revision_never_replaces_a_file_and_leaves_redis_since_the_file_holds_more(window: RedisWindow, files: Any) -> None:
+async def test_an_older_revision_leaves_redis_and_the_file_that_holds_more_stays(window: RedisWindow, files: Any) -> None:
     await seal(window, START, revision=3)
     await Spiller(window, files).spill({BTC: None})
     await seal(window, START, START + 1, revision=2)
@@ -217,6 +218,19 @@ async def test_a_fault_of_our_own_is_not_taken_for_a_failing_minute_and_deletes_
     with pytest.raises(TypeError, match="a bug"):
         await Spiller(window, files).spill({BTC: None})
     assert await hot(window) == MINUTES
+
+
+async def test_a_redis_that_goes_away_ends_the_spill_with_that_error_and_the_next_spill_goes_on(window: RedisWindow) -> None:
+    files = MemoryFiles()
+    await seal(window, *MINUTES)
+    unreliable = Unreliable(window.client)
+    unreliable.lose_replies = 1  # the delete is done, and nobody hears of it
+    with pytest.raises(RedisUnavailable, match="the reply was lost"):
+        await Spiller(RedisWindow(unreliable, "unreliable"), files).spill({BTC: None})
+    assert len(files) == 20
+    report = await Spiller(window, files).spill({BTC: None})
+    assert report.failures == []
+    assert await hot(window) == []
 
 
 # --- near the memory limit ----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def change(start: int = START, rewrite: bool = False, **fields: str) -> Change:
 
 def step(footprint: Footprint, builds_on: str, token: str, **more: Any) -> Flush:
     """A flush of what changed in a footprint."""
-    return Flush(builds_on, token, footprint.state(), open_minute.changes(footprint), **more)
+    return Flush(builds_on, token, footprint.state(), open_minute.changes(footprint.open.values(), footprint.price_scale, footprint.size_scale), **more)
 
 
 @asynccontextmanager
