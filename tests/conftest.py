@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from spillway.redis_server import RunningRedis
 
+pytest.register_assert_rewrite("tests.pipeline.house", "tests.pipeline.pure")
+
 # `steady` tries the same examples every time, so that no run fails by luck; HYPOTHESIS_PROFILE=search looks for new ones.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]}
-settings.register_profile("steady", max_examples=80, derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
+settings.register_profile("steady", max_examples=60, derandomize=True, database=None, **_COMMON)  # type: ignore[arg-type]
 settings.register_profile("search", max_examples=3000, print_blob=True, **_COMMON)  # type: ignore[arg-type]
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 

@@ -39,7 +39,7 @@ def test_the_oracle_finds_no_difference_after_replay_after_compaction_and_after_
     name: str, venue: str, symbol: str, tmp_path: Path
 ) -> None:
     tape, data = SHARED / "data" / name, tmp_path / "data"
-    replay = ["replay", tape, "--venue", venue, "--symbol", symbol, "--data", data]
+    replay: list[str | Path] = ["replay", tape, "--venue", venue, "--symbol", symbol, "--data", data]
     for _ in range(2):
         succeed(*replay)
         succeed("spill", "--all", "--data", data)
@@ -53,7 +53,7 @@ def test_the_oracle_finds_no_difference_after_replay_after_compaction_and_after_
 def bitflyer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, object]]]:
     """The 62-hour tape replayed, nothing drained; and the replay's own summary."""
     data = tmp_path_factory.mktemp("bitflyer") / "data"
-    args = ["--venue", "bitflyer", "--symbol", "BTC_JPY", "--data", data, "--json"]
+    args: list[str | Path] = ["--venue", "bitflyer", "--symbol", "BTC_JPY", "--data", data, "--json"]
     yield data, json.loads(succeed("replay", SHARED / "data" / BITFLYER, *args))
 
 

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-pytest.register_assert_rewrite("tests.pipeline.house", "tests.pipeline.pure")
-
 from pipeline import writer
 from pipeline.window import RedisWindow
 from tests.pipeline.fake_redis import fake_redis

@@ -35,7 +35,7 @@ class Expected:
 def minutes_of(trades: Iterable[Trade], *, group: Decimal | None = None, by_time: bool = False) -> dict[int, Expected]:
     """The minutes of trades, each id counted once. `by_time`: ids have no order, so open and close go by time."""
     once = {t.trade_id: t for t in trades}.values()
-    ordered = sorted(once, key=lambda t: t.ts_event_ns) if by_time else sorted(once, key=lambda t: t.trade_id)  # type: ignore[arg-type,return-value]
+    ordered = sorted(once, key=lambda t: t.ts_event_ns) if by_time else sorted(once, key=lambda t: t.trade_id)
     found: dict[int, list[Trade]] = defaultdict(list)
     for one in ordered:
         found[one.ts_event_ns // NS_PER_MINUTE].append(one)

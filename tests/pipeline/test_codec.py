@@ -100,7 +100,7 @@ def test_the_bytes_do_not_depend_on_the_scales_a_minute_is_held_at(bucket: Minut
 
 @given(minutes())
 def test_the_bytes_do_not_depend_on_the_order_of_the_levels(bucket: Minute) -> None:
-    assert codec.encode(replace(bucket, levels=dict(reversed(bucket.levels.items())))) == codec.encode(bucket)
+    assert codec.encode(replace(bucket, levels=dict(reversed(list(bucket.levels.items()))))) == codec.encode(bucket)
 
 
 @given(minutes())

@@ -25,7 +25,7 @@ def drawn(text: str) -> dict[str, str]:
 
 def test_the_picture_of_the_tree_shows_every_error_at_its_place() -> None:
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if c.__module__ == errors.__name__]
-    assert drawn(errors.__doc__ or "") == {c.__name__: c.__base__.__name__ for c in classes if c is not SpillwayError}
+    assert drawn(errors.__doc__ or "") == {c.__name__: c.__bases__[0].__name__ for c in classes if c is not SpillwayError}
 
 
 def test_every_error_says_what_it_means() -> None:

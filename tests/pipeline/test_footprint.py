@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
 from itertools import accumulate, pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -58,7 +59,7 @@ def named(trades: list[Trade], rule: IdRule) -> list[Trade]:
     return [replace(t, trade_id=f"{int(t.trade_id) * 7919 % 1009:x}") for t in trades]
 
 
-def batches_of(draw: st.DrawFn, order: list[Trade]) -> list[list[Trade]]:
+def batches_of(draw: Any, order: list[Trade]) -> list[list[Trade]]:
     """The trades cut anywhere."""
     cuts = sorted(draw(st.lists(st.integers(0, len(order)), max_size=6)))
     return [order[a:b] for a, b in zip([0, *cuts], [*cuts, len(order)], strict=True)]

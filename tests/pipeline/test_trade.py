@@ -19,7 +19,7 @@ NOW_NS = at("1000:00")
 
 def raw_row(**cells: Any) -> RawTrades:
     """One raw trade that is good but for `cells`."""
-    values = {"id": 1, "ts_ns": at("0:00"), "price": "100.5", "size": "0.1", "side": 1, "count": 1} | cells
+    values: dict[str, Any] = {"id": 1, "ts_ns": at("0:00"), "price": "100.5", "size": "0.1", "side": 1, "count": 1} | cells
     return RawTrades(
         [values["id"]],
         np.array([values["ts_ns"]], dtype=np.int64),
@@ -44,7 +44,7 @@ def raw_row(**cells: Any) -> RawTrades:
     ],
 )
 def test_a_trade_refuses_what_can_not_be_one_and_names_itself(cells: dict[str, Any]) -> None:
-    good = {"price": Decimal(1), "size": Decimal(1), "ts_event_ns": at("0:00"), "count": 1}
+    good: dict[str, Any] = {"price": Decimal(1), "size": Decimal(1), "ts_event_ns": at("0:00"), "count": 1}
     with pytest.raises(BadValue, match="trade 77"):
         Trade(BTC, 77, side=Side.BUY, **good | cells)
 

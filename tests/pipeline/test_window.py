@@ -44,7 +44,8 @@ def change(start: int = START, rewrite: bool = False, **fields: str) -> Change:
 
 def step(footprint: Footprint, builds_on: str, token: str, **more: Any) -> Flush:
     """A flush of what changed in a footprint."""
-    return Flush(builds_on, token, footprint.state(), open_minute.changes(footprint.open.values(), footprint.price_scale, footprint.size_scale), **more)
+    changed = open_minute.changes(footprint.open.values(), footprint.price_scale, footprint.size_scale)
+    return Flush(builds_on, token, footprint.state(), changed, **more)
 
 
 @asynccontextmanager
@@ -119,7 +120,7 @@ async def test_a_rewrite_replaces_the_stored_minute_and_a_plain_write_adds_to_it
 
 @pytest.mark.parametrize("levels", [3999 // 2, 4000, 9001])
 async def test_a_minute_of_many_levels_is_written_whole(window: RedisWindow, lease: Lease, levels: int) -> None:
-    fields = {str(n): f"{n} 0 {n} 1" for n in range(levels)}
+    fields: Any = {str(n): f"{n} 0 {n} 1" for n in range(levels)}
     await window.flush(lease, Flush("", "t1", b"{}", [change(**fields), change(START + 1, **fields)]))
     for start in (START, START + 1):
         stored = await window.client.hgetall(f"{KEY}open:{start}")

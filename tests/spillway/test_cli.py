@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -192,8 +193,8 @@ def test_export_writes_each_kind_in_each_format(what: str, ending: str, filled: 
     target = tmp_path / f"out.{ending}"
     done = spillway("export", *BTC, "--what", what, "--every", "5m", "-o", target, "--data", filled)
     assert done.exit_code == 0, done.stderr
-    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}[ending]
-    frame = read(target)
+    read: dict[str, Any] = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}
+    frame = read[ending](target)
     assert len(frame) == {"levels": len(frame), "minutes": 30, "bars": 6}[what]
     assert frame["trade_count"].sum() == 600
 
