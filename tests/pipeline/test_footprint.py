@@ -6,7 +6,6 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import reduce
 from itertools import accumulate, pairwise
-from typing import Any
 
 import msgspec
 import pytest
@@ -59,9 +58,9 @@ def named(trades: list[Trade], rule: IdRule) -> list[Trade]:
     return [replace(t, trade_id=f"{int(t.trade_id) * 7919 % 1009:x}") for t in trades]
 
 
-def batches_of(draw: Any, order: list[Trade]) -> list[list[Trade]]:
+def batches_of(data: st.DataObject, order: list[Trade]) -> list[list[Trade]]:
     """The trades cut anywhere."""
-    cuts = sorted(draw(st.lists(st.integers(0, len(order)), max_size=6)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(order)), max_size=6)))
     return [order[a:b] for a, b in zip([0, *cuts], [*cuts, len(order)], strict=True)]
 
 
@@ -94,7 +93,7 @@ def test_any_batches_with_any_doubles_in_any_order_give_the_same_minutes(rule: I
     trades, group = named(data.draw(tapes()), rule), data.draw(GROUPS)
     order = data.draw(st.permutations(trades + data.draw(st.lists(st.sampled_from(trades), max_size=20))))
     store = PureStore(rule, group)
-    for members in batches_of(data.draw, order):
+    for members in batches_of(data, order):
         store.take(*members)
         afterwards(store, data.draw(st.sampled_from(AFTERWARDS)))
     store.take(*trades)  # what a crash took away is told again
@@ -111,7 +110,7 @@ def test_doubles_older_than_what_is_remembered_change_nothing(rule: IdRule, data
         patch.setattr(ids, "RECENT", data.draw(st.integers(1, 6)))
         store = PureStore(rule)
         told: list[Trade] = []
-        for members in batches_of(data.draw, trades):
+        for members in batches_of(data, trades):
             told += members
             old = data.draw(st.lists(st.sampled_from(told), max_size=8)) if told else []
             store.take(*members, *old)
@@ -128,7 +127,7 @@ def test_contiguous_ids_are_exact_even_below_the_floor(data: st.DataObject) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids, "MAX_RANGES", data.draw(st.integers(1, 3)))
         store = PureStore()
-        for members in batches_of(data.draw, order):
+        for members in batches_of(data, order):
             store.take(*members)
             afterwards(store, data.draw(st.sampled_from(AFTERWARDS)))
         store.take(*trades)
@@ -140,7 +139,7 @@ def test_a_restart_at_any_flush_leads_to_the_minutes_that_an_undisturbed_run_wri
     trades = data.draw(tapes())
     order = data.draw(st.permutations(trades)) if data.draw(st.booleans()) else trades
     steady, restarted = PureStore(), PureStore()
-    for members in batches_of(data.draw, order):
+    for members in batches_of(data, order):
         everything = data.draw(st.booleans())
         for store in (steady, restarted):
             store.take(*members)
@@ -178,7 +177,7 @@ def test_minutes_kept_by_a_run_that_the_cursor_forgot_do_not_change_when_the_tra
     again = PureStore(rule)  # Redis was emptied, the files were kept
     again.stored = dict(first.stored)
     again.footprint.newest_minute = again.footprint.doubt_until = max(first.stored)
-    for members in batches_of(data.draw, named(trades, rule)):
+    for members in batches_of(data, named(trades, rule)):
         assert again.take(*members) == 0
         again.flush(everything=True)
         again.crash() if data.draw(st.booleans()) else None
@@ -412,7 +411,7 @@ def test_each_minute_knows_its_missing_ids_and_its_status_however_holes_open_and
     if not live:
         return
     store = PureStore()
-    for members in batches_of(data.draw, live):
+    for members in batches_of(data, live):
         store.take(*members)
         afterwards(store, data.draw(st.sampled_from(["nothing", "flush", "restart"])))
     if repairs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,7 +112,8 @@ def test_holes_and_repairs_are_read_back() -> None:
 
 
 def test_partial_writes_one_upon_the_other_give_the_whole() -> None:
-    footprint, hashes = Footprint(BTC, IdRule.CONTIGUOUS), dict[int, dict[bytes, bytes]]()
+    footprint = Footprint(BTC, IdRule.CONTIGUOUS)
+    hashes: dict[int, Any] = {}
     for one in stream(200, every_s=0.29):
         footprint.add(batch(one))
         (change,) = changes(footprint)
