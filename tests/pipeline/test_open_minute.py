@@ -113,7 +113,7 @@ def test_holes_and_repairs_are_read_back() -> None:
 
 def test_partial_writes_one_upon_the_other_give_the_whole() -> None:
     footprint = Footprint(BTC, IdRule.CONTIGUOUS)
-    hashes: dict[int, Any] = {}
+    hashes: Any = {}
     for one in stream(200, every_s=0.29):
         footprint.add(batch(one))
         (change,) = changes(footprint)
