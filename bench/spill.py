@@ -71,7 +71,7 @@ def rows(context: Context) -> list[Row]:
     note = f"{today}; raw is write + fsync + rename of the same bytes on the same disk, {rate:.0f} MB/s one by one"
     return [
         Row("spilling a day, fsynced", ours, one, Target(0.5), note),
-        Row("the same", ours, many, None),
+        Row("the same, against as many threads as ours has", ours, many, None),
     ]
 
 

@@ -158,9 +158,9 @@ def _is_plain(array: pa.Array) -> bool:
     """Whether Arrow reads these texts as we do: it takes exponents in hexadecimal too, and overflows on long texts."""
     _, places, text = array.buffers()
     ends = np.frombuffer(places, dtype=np.int32)[array.offset : array.offset + len(array) + 1]
-    if text is None or (np.frombuffer(text, dtype=np.uint8)[ends[0] : ends[-1]] > ord("9")).any():
+    if text is None or np.frombuffer(text, dtype=np.uint8)[ends[0] : ends[-1]].max(initial=0) > ord("9"):
         return False
-    return int(np.diff(ends).max()) <= _ARROW_LONGEST
+    return bool((ends[1:] - ends[:-1]).max() <= _ARROW_LONGEST)
 
 
 def _decimal_to_int(array: pa.Array) -> NDArray[np.int64]:

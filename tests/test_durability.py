@@ -14,7 +14,15 @@ from pipeline.crash import POINTS
 from tests import judge, tapes
 from tests.processes import finish, kill_redis, spillway, succeed
 
-BUSY_POINTS = {"file.created": 7, "file.written": 60, "file.renamed": 40, "compact.deleting": 5}  # which time to die at
+# Which time to die at such a point; the second one elsewhere.
+BUSY_POINTS = {
+    "file.created": 7,
+    "file.written": 60,
+    "file.renamed": 40,
+    "spill.verified": 1,
+    "spill.deleted": 1,
+    "compact.deleting": 5,
+}
 
 
 def replay_args(tape: Path, data: Path) -> list[str | Path]:

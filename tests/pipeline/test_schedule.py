@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -150,6 +150,32 @@ async def test_a_job_that_is_under_way_is_not_started_again_and_the_skip_is_told
     runs.gate.set()
     await runs.until(3)
     assert runs.most_at_once == 1
+
+
+async def test_runs_that_were_skipped_do_not_queue_up(start: Start) -> None:
+    runs, skipped = Runs(), asyncio.Queue[str]()
+    runs.gate.clear()
+    schedule = await start(skipped=skipped, job=runs)
+    for _ in range(3):
+        await skipped.get()
+    stopping = asyncio.create_task(schedule.stop())
+    await asyncio.sleep(0)
+    runs.gate.set()
+    await stopping
+    assert runs.finished == 1
+
+
+async def test_a_run_that_is_hours_late_is_run_all_the_same(start: Start) -> None:
+    runs, skipped = Runs(), asyncio.Queue[str]()
+    schedule = Schedule([Job("job", 3600, runs)], raising, skipped.put_nowait)
+    schedule.start(time.time_ns)
+    await runs.until(1)
+    assert schedule._scheduler
+    schedule._scheduler.modify_job("job", next_run_time=datetime.now(UTC) - timedelta(hours=29.5))
+    await runs.until(2)
+    await schedule.stop()
+    assert skipped.empty()
+    assert len(runs.times) == 2
 
 
 async def test_a_run_that_was_missed_is_made_up_once(start: Start) -> None:

@@ -67,6 +67,16 @@ async def test_a_sealed_minute_in_redis_is_the_very_bytes_of_its_file(house: Hou
 
 
 @both
+async def test_a_sealed_minute_leaves_nothing_behind_of_the_open_one(house: House) -> None:
+    writer = await house.started()
+    await write(writer, stream(300), 20)
+    keys = await house.window.client.keys("*:open:*")
+    resumed = await house.window.resume(BTC)
+    assert resumed
+    assert sorted(int(key.rpartition(b":")[2]) for key in keys) == sorted(resumed[1].open) == [START + 4]
+
+
+@both
 @every_rule
 async def test_trades_that_come_again_are_counted_once(house: House, rule: IdRule) -> None:
     trades = named(stream(400), rule)
