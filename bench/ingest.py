@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pipeline.instrument import Instrument
 from pipeline.window import RedisWindow
 
 COUNT, QUICK_COUNT = 1_000_000, 100_000
+PEER_SHARE = 0.3  # cryptofeed takes in all that comes before it writes: with more it gets slower, and in the end stops
 INSTRUMENT = Instrument("binance-usdm", "BTCUSDT")  # the venue of ours whose trades are aggTrade frames, as cryptofeed's are
 CURSOR = f"trades_window:{INSTRUMENT.tag}:cursor"
 PEER_KEY = "trades-BINANCE-BTC-USDT"
@@ -33,16 +34,27 @@ LOOK_S = 0.01
 LONGEST_S = 120.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A running exchange, and how many trades it pours into each connection."""
+
+    server: Child
+    port: int
+    count: int
+
+    def began(self) -> int:
+        """When the next connection's first frame leaves, by the monotonic clock; waits for it."""
+        return int(self.server.line("pouring", LONGEST_S))
+
+
+@dataclass(frozen=True, slots=True)
 class Race:
-    """One feed and one Redis, which the sides use in turn."""
+    """The feeds and one Redis, which the sides use in turn."""
 
     context: Context
-    count: int
-    feed: Child
-    port: int
+    feed: Feed
+    peer_feed: Feed
     redis: RedisServer
-    peer_missing: str = ""
 
     def ours(self) -> float:
         """Trades a second by `spillway run`."""
@@ -51,35 +63,24 @@ class Race:
         config = folder / "spillway.yaml"
         config.write_text(yaml.safe_dump(self._settings(folder)))
         with module("spillway", "run", "-c", config, log=folder / "spillway run.log") as service:
-            rate = self._rate(service, self._in_our_window)
-        asyncio.run(_verify(self.redis.url, self.count))
+            rate = _rate(self.feed, service, self._in_our_window)
+        asyncio.run(_verify(self.redis.url, self.feed.count))
         return rate
 
     def cryptofeed(self) -> float:
         """Trades a second by cryptofeed's TradeRedis."""
         self.redis.clear()
         folder, program = self.context.folder("cryptofeed"), Path(__file__).with_name("cryptofeed_client.py")
-        command: list[str | Path] = [peers.cryptofeed_python(), program, str(self.port), str(self.redis.port)]
+        command: list[str | Path] = [peers.cryptofeed_python(), program, str(self.peer_feed.port), str(self.redis.port)]
         with running([*command, folder / "feed.log"], folder / "cryptofeed.log") as client:
-            return self._rate(client, lambda: int(self.redis.client.zcard(PEER_KEY)))
+            return _rate(self.peer_feed, client, lambda: int(self.redis.client.zcard(PEER_KEY)))
 
     def sink(self) -> float:
         """Trades a second by receiving and decoding alone."""
-        with module("bench.sink", self.port, self.count, log=self.context.folder("sink") / "sink.log") as reader:
-            began = self._first_frame()
-            return self.count / (int(reader.line("done", LONGEST_S)) - began) * 1e9
-
-    def _first_frame(self) -> int:
-        return int(self.feed.line("pouring", LONGEST_S))
-
-    def _rate(self, client: Child, stored: Callable[[], int]) -> float:
-        began, found = self._first_frame(), 0
-        while (found := stored()) < self.count:
-            client.check()
-            if time.monotonic_ns() - began > LONGEST_S * 1e9:
-                raise BenchError(f"only {found:,} of {self.count:,} trades came in {LONGEST_S:g} s: {client.complaint()}")
-            time.sleep(LOOK_S)
-        return self.count / (time.monotonic_ns() - began) * 1e9
+        port, count = self.feed.port, self.feed.count
+        with module("bench.sink", port, count, log=self.context.folder("sink") / "sink.log") as reader:
+            began = self.feed.began()
+            return count / (int(reader.line("done", LONGEST_S)) - began) * 1e9
 
     def _in_our_window(self) -> int:
         state = self.redis.client.hget(CURSOR, "state")
@@ -89,7 +90,7 @@ class Race:
         collect = {
             "venue": INSTRUMENT.venue,
             "symbols": [INSTRUMENT.symbol],
-            "ws_url": f"ws://127.0.0.1:{self.port}",
+            "ws_url": f"ws://127.0.0.1:{self.feed.port}",
             "rest_url": f"http://127.0.0.1:{free_port()}",  # nothing is missed, so nothing is asked for
         }
         return {
@@ -109,7 +110,8 @@ def rows(context: Context) -> list[Row]:
         sides = [(ours, race.ours), (reading, race.sink)] + ([] if missing else [(peer, race.cryptofeed)])
         take_turns(context.runs, *sides)
     source = "recorded Binance trades" if recorded() else "made-up trades"
-    note = f"{race.count:,} aggTrade frames of {source}, with as many to a minute as there were"
+    count, fewer = race.feed.count, race.peer_feed.count
+    note = f"{count:,} aggTrade frames of {source}, as many to a minute as there were; cryptofeed gets the first {fewer:,}"
     work = "loopback exchange -> parsed -> in Redis, trades/s a process"
     return [
         Row(work, ours, None if missing else peer, Target(8), note, missing),
@@ -128,10 +130,29 @@ def _peer_missing() -> str:
 @contextmanager
 def _race(context: Context) -> Iterator[Race]:
     count = QUICK_COUNT if context.quick else COUNT
-    folder = context.folder("feed")
-    feeding: AbstractContextManager[Child] = module("bench.feed", count, "aggTrade", log=folder / "feed.log")
-    with redis_server(folder / "redis") as server, feeding as feed:
-        yield Race(context, count, feed, int(feed.line("ready", LONGEST_S)), server)
+    with (
+        redis_server(context.folder("redis")) as server,
+        _feed(context, count) as feed,
+        _feed(context, int(count * PEER_SHARE)) as peer_feed,
+    ):
+        yield Race(context, feed, peer_feed, server)
+
+
+@contextmanager
+def _feed(context: Context, count: int) -> Iterator[Feed]:
+    with module("bench.feed", count, "aggTrade", log=context.folder("feed") / "feed.log") as server:
+        yield Feed(server, int(server.line("ready", LONGEST_S)), count)
+
+
+def _rate(feed: Feed, client: Child, stored: Callable[[], int]) -> float:
+    """Trades a second from the feed's first frame until Redis holds all of them."""
+    began, found = feed.began(), 0
+    while (found := stored()) < feed.count:
+        client.check()
+        if time.monotonic_ns() - began > LONGEST_S * 1e9:
+            raise BenchError(f"{client.log.stem}: only {found:,} of {feed.count:,} trades came: {client.complaint()}")
+        time.sleep(LOOK_S)
+    return feed.count / (time.monotonic_ns() - began) * 1e9
 
 
 async def _verify(url: str, count: int) -> None:

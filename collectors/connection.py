@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,6 +45,7 @@ class Limits:
     max_bytes: int = 32 * MiB
     max_frame_bytes: int = 16 * MiB  # a longer message is cut, and its parser refuses it; one of four times as many ends it all
     batch_frames: int = 4_000  # at most so many are given at once: a batch should stay in the processor's cache
+    gather_s: float = 0.01  # how long frames gather before they are given: a batch of one read costs twice as much a frame
     silence_s: float = 30.0  # without any frame (ours are pinged for): the socket is taken for dead
     handshake_s: float = 10.0
 
@@ -54,10 +57,13 @@ class Connection(WSListener):
         self.reason = ""  # why it ended; empty while frames may still come in
         self._limits = limits
         self._most = limits.max_frame_bytes
-        self._frames: list[bytes] = []
-        self._size = 0
+        self._full: deque[tuple[list[bytes], int]] = deque()  # whole batches, each with its bytes
+        self._full_frames = self._full_size = 0
+        self._frames: list[bytes] = []  # the batch that is being gathered
+        self._size = 0  # its bytes
         self._parts: list[bytes] = []  # of a message that comes in several frames
         self._arrived = asyncio.Event()
+        self._enough = asyncio.Event()  # a full batch is there, or no more will come
         self._paused = False
         self._transport: WSTransport | None = None
         self._abandoned = False
@@ -68,18 +74,22 @@ class Connection(WSListener):
     @property
     def buffered(self) -> int:
         """How many messages wait to be taken."""
-        return len(self._frames)
+        return self._full_frames + len(self._frames)
 
     async def frames(self) -> list[bytes]:
         """What has arrived, at least one message; nothing once the connection ended and all was given."""
-        while not self._frames:
+        while not self.buffered:
             if self.reason:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
-        most = self._limits.batch_frames
-        batch, self._frames = self._frames[:most], self._frames[most:]
-        self._size = self._size - sum(map(len, batch)) if self._frames else 0
+        if not self._full and not self.reason:
+            await self._gather()
+        if not self._full:
+            self._turn()
+        batch, size = self._full.popleft()
+        self._full_frames -= len(batch)
+        self._full_size -= size
         self._balance()
         return batch
 
@@ -135,6 +145,9 @@ class Connection(WSListener):
         if frame.last_in_buffer:
             self._heard = True
             self._arrived.set()
+            if len(self._frames) >= self._limits.batch_frames:
+                self._turn()
+                self._enough.set()
             self._balance()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -144,6 +157,22 @@ class Connection(WSListener):
             self._timer.cancel()
 
     # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Makes whole batches of what was gathered, once: to cut one at a time off a long list would touch all of it each time."""
+        most = self._limits.batch_frames
+        for at in range(0, len(self._frames), most):
+            batch = self._frames[at : at + most]
+            self._full.append((batch, sum(map(len, batch))))
+        self._full_frames += len(self._frames)
+        self._full_size += self._size
+        self._frames, self._size = [], 0
+
+    async def _gather(self) -> None:
+        self._enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.gather_s):
+                await self._enough.wait()
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame, payload: bytes) -> None:
         kind = frame.msg_type
@@ -168,7 +197,7 @@ class Connection(WSListener):
 
     def _balance(self) -> None:
         """Stops reading while the buffer is full."""
-        full = len(self._frames) >= self._limits.max_frames or self._size >= self._limits.max_bytes
+        full = self.buffered >= self._limits.max_frames or self._full_size + self._size >= self._limits.max_bytes
         if full is self._paused or self._transport is None:
             return
         self._paused = full
@@ -194,6 +223,7 @@ class Connection(WSListener):
     def _end(self, reason: str) -> None:
         self.reason = self.reason or reason
         self._arrived.set()
+        self._enough.set()
 
 
 async def connect(url: str, limits: Limits = Limits()) -> Connection:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
 from operator import sub
 
 import msgspec
@@ -35,10 +34,6 @@ MAX_BYTES = 1 << 28  # a compressed minute that claims to be larger is damaged
 _HEAD_END = b"{\n"
 _LEVELS_END = b'\n},"venue"'
 _CHECKSUM = b',"checksum":"'
-_LINE = (
-    '"%s":{"price_level":\t%s\t,"buy_volume":\t%s\t,"sell_volume":\t%s\t,"total_volume":\t%s\t,'
-    '"delta":\t%s\t,"trade_count":\t%d\t},\n'
-)
 _to_json = msgspec.json.Encoder().encode
 
 
@@ -131,12 +126,13 @@ def encode(minute: Minute) -> bytes:
     price_scale, size_scale = _least_scales(m, columns)
     buy, sell, total, count = map(sum, columns)
     vwap_scale = price_scale + VWAP_EXTRA_DECIMALS
+    vwap = fixed.ratio(m.notional, total * 10**m.price_scale, vwap_scale)
     tail = (
         f'\n}},"venue":{_json(m.instrument.venue)},"symbol":{_json(m.instrument.symbol)},'
         f'"open":{price(m.open)},"high":{price(m.high)},"low":{price(m.low)},"close":{price(m.close)},'
         f'"notional":{fixed.to_text(m.notional, m.price_scale + m.size_scale)},'
         f'"buy_volume":{size(buy)},"sell_volume":{size(sell)},"total_volume":{size(total)},"delta":{size(buy - sell)},'
-        f'"vwap":{fixed.to_text(m.vwap(vwap_scale), vwap_scale)},"trade_count":{count},'
+        f'"vwap":{fixed.to_text(vwap, vwap_scale)},"trade_count":{count},'
         f'"first_trade_id":{_json(m.first_trade_id)},"last_trade_id":{_json(m.last_trade_id)},'
         f'"first_trade_ns":{m.first_ns},"last_trade_ns":{m.last_ns},'
         f'"id_ranges":{_json(m.id_ranges)},"status":"{m.status}","missing":{_json(m.missing)},'
@@ -235,8 +231,12 @@ def _level_lines(prices: list[str], columns: tuple[tuple[int, ...], ...], size: 
     """The level lines, in one go: this is most of what sealing a minute costs."""
     buys, sells, totals, counts = columns
     deltas = map(size, map(sub, buys, sells))
-    cells = zip(prices, prices, map(size, buys), map(size, sells), map(size, totals), deltas, counts, strict=True)
-    return (_LINE * len(prices))[:-2] % tuple(chain.from_iterable(cells))
+    cells = zip(prices, map(size, buys), map(size, sells), map(size, totals), deltas, counts, strict=True)
+    return ",\n".join([
+        f'"{p}":{{"price_level":\t{p}\t,"buy_volume":\t{b}\t,"sell_volume":\t{s}\t,"total_volume":\t{t}\t,'
+        f'"delta":\t{d}\t,"trade_count":\t{n}\t}}'
+        for p, b, s, t, d, n in cells
+    ])
 
 
 def _least_scales(m: Minute, columns: tuple[tuple[int, ...], ...]) -> tuple[int, int]:

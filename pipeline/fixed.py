@@ -110,7 +110,7 @@ def parse_column(texts: Sequence[str] | pa.Array, hint: int) -> Column:
     if len(texts) < SMALL:
         return _parse_slowly(texts.to_pylist() if isinstance(texts, pa.Array) else texts, hint)
     try:
-        array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+        array = texts if isinstance(texts, pa.Array) else _strings(texts)
     except UnicodeEncodeError:  # half of a surrogate pair
         return _parse_slowly(texts, hint)
     for scale in (hint, 8) if _is_plain(array) else ():  # 8 decimals is what most venues send at most
@@ -123,6 +123,16 @@ def parse_column(texts: Sequence[str] | pa.Array, hint: int) -> Column:
     if left.values.dtype == object:  # numbers beyond 64 bits seldom come alone: halving on would only cost more
         return _joined(left, _parse_slowly(array[half:].to_pylist(), left.scale))
     return _joined(left, parse_column(array[half:], left.scale))
+
+
+def _strings(texts: Sequence[str]) -> pa.Array:
+    """Texts as an Arrow array. Not by `pa.array`, which imports pandas: half a second in the midst of a stream."""
+    data = "".join(texts).encode()
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, texts), np.int32, len(texts)), out=ends[1:])
+    if ends[-1] != len(data):  # not all ASCII
+        return pa.array(texts, pa.string())
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(data))
 
 
 def integers(values: Sequence[int]) -> Integers:

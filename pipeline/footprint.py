@@ -99,7 +99,8 @@ class Footprint:
 
     def wanted(self, batch: TradeBatch) -> list[int]:
         """The minutes that must be looked up in the store before `batch` may be added: they may exist already."""
-        minutes = {int(m) for m in np.unique(batch.ts_ns // NS_PER_MINUTE)} if len(batch) else set()
+        of = batch.ts_ns // NS_PER_MINUTE
+        minutes = set(of[np.flatnonzero(np.diff(of, prepend=-1))].tolist())
         return sorted(m for m in minutes | self._touched if m <= self.newest_minute and m not in self.open)
 
     def reopen(self, minute: Minute) -> None:

@@ -110,6 +110,11 @@ class OpenMinute:
         self._add_levels(part, group)
 
     def _add_levels(self, part: MinuteSum, group: int) -> None:
+        if not self.levels and not group:  # as good as always, when a tape is played
+            self.levels = {price: [buy, sell, total, count] for price, buy, sell, total, count in part.levels}
+            self.notional += sum([row[0] * row[3] for row in part.levels])
+            self.dirty.update(self.levels)
+            return
         levels, dirty, notional = self.levels, self.dirty, 0
         for price, buy, sell, total, count in part.levels:
             notional += price * total

@@ -150,8 +150,10 @@ class Writer:
 
     async def abandon(self) -> None:
         """Gives the lease up, where it can, without flushing: after an error, or after `stop`, when it does nothing."""
-        if self._sending:
-            self._sending.cancel()
+        sending, self._sending = self._sending, None
+        if sending:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)  # whatever it ran into, nobody asks any more
         with suppress(RedisUnavailable):
             await self._release()
 
@@ -372,9 +374,9 @@ class Writer:
 
 
 def _sealed(minute: Minute) -> Sealed:
-    return Sealed(
-        minute.start, codec.compress(codec.encode(minute)), minute.revision, minute.status, minute.totals[3]
-    )
+    value = codec.compress(codec.encode(minute))
+    trade_count = sum([row[3] for row in minute.levels.values()])
+    return Sealed(minute.start, value, minute.revision, minute.status, trade_count)
 
 
 def _unchanged(minute: Minute, stored: Minute | None) -> bool:

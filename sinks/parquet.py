@@ -25,7 +25,7 @@ from sinks import durable
 from sinks.tables import starts
 
 # A row group ends with the hour in which it reaches these rows: larger ones make smaller files, but an hour's read slower.
-GROUP_ROWS = 3 << 15
+GROUP_ROWS = 1 << 15
 _LEVEL = 3  # of zstd: a tenth smaller than level 1 for a tenth more time
 _DICTIONARY_BYTES = 8 << 20  # a column of many different numbers keeps its dictionary, which is smaller and faster than plain
 _SORTED = ("timestamp", "price_level")

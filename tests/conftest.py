@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +29,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRe
     """A real Redis, one for the session; it is gone at the end, however the tests went."""
     from spillway.redis_server import ensure_embedded
 
-    with ensure_embedded(tmp_path_factory.mktemp("redis")) as server:
+    with ensure_embedded(tmp_path_factory.mktemp("redis")) as server, gone_with_us(server.pid):
         yield server
 
 
@@ -43,5 +45,18 @@ def oldest_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redis_server, "find_redis_server", lambda: binary)
         server = redis_server.ensure_embedded(tmp_path_factory.mktemp("redis62"))
-    with server:
+    with server, gone_with_us(server.pid):
         yield server
+
+
+@contextmanager
+def gone_with_us(pid: int) -> Iterator[None]:
+    """Within it, the process `pid` is ended even where these tests are killed: somebody waits for our pipe to close."""
+    waiting = subprocess.Popen(
+        ["sh", "-c", f"read nothing; kill {pid}"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        waiting.kill()
+        waiting.communicate()

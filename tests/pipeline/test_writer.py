@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import signal
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +23,7 @@ from pipeline.instrument import IdRule
 from pipeline.minute import Status
 from pipeline.trade import Reject
 from pipeline.window import Flush, Lease, RedisWindow
+from spillway.redis_server import ensure_embedded
 from tests.pipeline.builders import BTC, START, at, portions, raw, raws, rows, stream, trade
 from tests.pipeline.conftest import FAKE_AND_REAL
 from tests.pipeline.fake_redis import fake_redis
@@ -129,6 +135,23 @@ async def test_abandoning_gives_the_lease_up_and_flushes_nothing(house: House) -
     await writer.abandon()
     assert await house.window.holder(BTC) is None
     assert await house.minutes() == {}
+
+
+@both
+async def test_abandoning_a_writer_whose_last_flush_failed_leaves_no_error_unasked_for(house: House) -> None:
+    unasked: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unasked.append(context))
+    writer = await house.started(owner="the first")
+    await house.started(owner="the second")
+    await writer.take(raw(trade(1)), raws)
+    await writer.flush()  # which will be refused
+    assert writer._sending
+    await asyncio.wait({writer._sending})
+    await writer.abandon()
+    house.writers.clear()
+    del writer
+    gc.collect()
+    assert unasked == []
 
 
 # --- going on -----------------------------------------------------------------------------------------------------------
@@ -543,6 +566,41 @@ async def test_what_is_remembered_for_a_redis_that_went_back_is_bounded(house: H
     writer = await house.started()
     await write(writer, stream(1000))
     assert sum(map(len, writer._ring)) <= 120
+
+
+@both
+async def test_what_is_remembered_no_longer_when_redis_goes_back_shows_as_a_gap_that_can_be_repaired(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "RING_TRADES", 100)
+    trades = stream(600)
+    writer = await house.started()
+    await write(writer, trades[:200])
+    earlier = await snapshot(house.window.client)
+    await write(writer, trades[200:500])
+    await restore(house.window.client, earlier)
+    await write(writer, trades[500:])
+    (gap,) = writer.gaps()
+    assert (gap.first_id, gap.last_id) == (201, 500)
+    await writer.take(raw(*trades[gap.first_id - 1 : gap.last_id]), raws, repair=True)
+    await writer.stop()
+    assert writer.gaps() == []
+    await house.exact(trades)
+
+
+async def test_a_redis_of_our_own_that_is_killed_again_and_again_is_brought_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    with ensure_embedded(tmp_path / "redis") as server:
+        house = House(RedisWindow.connect(server.url))
+        house.revive = partial(asyncio.to_thread, server.restart_if_dead)  # type: ignore[method-assign]
+        writer = await house.started()
+        for n, members in enumerate(portions(stream(600), 60)):
+            await writer.take(raw(*members), raws)
+            await writer.flush()
+            if n % 3 == 1:
+                os.kill(server.pid, signal.SIGKILL)
+        await writer.stop()
+        await house.exact(stream(600))
+        await house.window.close()
 
 
 @both
