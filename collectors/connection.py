@@ -61,6 +61,7 @@ class Connection(WSListener):
         self._full_frames = self._full_size = 0
         self._frames: list[bytes] = []  # the batch that is being gathered
         self._size = 0  # its bytes
+        self._counted = 0  # so many of its messages are in that
         self._parts: list[bytes] = []  # of a message that comes in several frames
         self._arrived = asyncio.Event()
         self._enough = asyncio.Event()  # a full batch is there, or no more will come
@@ -87,7 +88,7 @@ class Connection(WSListener):
             await self._gather()
         if not self._full:
             self._turn()
-        batch, size = self._full.popleft()
+        batch, size = self._full.popleft() if self._full else ([], 0)
         self._full_frames -= len(batch)
         self._full_size -= size
         self._balance()
@@ -135,20 +136,13 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Copies a message into the buffer. Runs for every frame, so what need not be done here is done once a read."""
         payload = frame.get_payload_as_bytes()
-        size = len(payload)
         # Control frames have at most 125 bytes: a longer one needs no look at its kind, which would cost a third of all this.
-        if 125 < size <= self._most and frame.fin and not self._parts:
+        if len(payload) > 125 and frame.fin and not self._parts:
             self._frames.append(payload)
-            self._size += size
         else:
             self._on_rare_frame(transport, frame, payload)
         if frame.last_in_buffer:
-            self._heard = True
-            self._arrived.set()
-            if len(self._frames) >= self._limits.batch_frames:
-                self._turn()
-                self._enough.set()
-            self._balance()
+            self._on_read()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone."""
@@ -159,20 +153,41 @@ class Connection(WSListener):
     # --- inside ---------------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        """Makes whole batches of what was gathered, once: to cut one at a time off a long list would touch all of it each time."""
+        """Makes whole batches of what was gathered: to cut one at a time off a long list would touch all of it each time."""
+        self._count()
         most = self._limits.batch_frames
         for at in range(0, len(self._frames), most):
             batch = self._frames[at : at + most]
             self._full.append((batch, sum(map(len, batch))))
         self._full_frames += len(self._frames)
         self._full_size += self._size
-        self._frames, self._size = [], 0
+        self._frames, self._size, self._counted = [], 0, 0
 
     async def _gather(self) -> None:
         self._enough.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.gather_s):
                 await self._enough.wait()
+
+    def _on_read(self) -> None:
+        """All messages of one read are there."""
+        self._count()
+        self._heard = True
+        self._arrived.set()
+        if len(self._frames) >= self._limits.batch_frames:
+            self._turn()
+            self._enough.set()
+        self._balance()
+
+    def _count(self) -> None:
+        """Counts the bytes of what came since, and cuts giants short. One that ended the connection is dropped."""
+        sizes = list(map(len, self._frames[self._counted :]))
+        if sizes and max(sizes) > self._most:
+            came = [f for f in self._frames[self._counted :] if len(f) <= self._most * _GIANT]
+            self._frames[self._counted :] = [f if len(f) <= self._most else cut_short(f) for f in came]
+            sizes = list(map(len, self._frames[self._counted :]))
+        self._size += sum(sizes)
+        self._counted = len(self._frames)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame, payload: bytes) -> None:
         kind = frame.msg_type
@@ -190,9 +205,7 @@ class Connection(WSListener):
         if sum(map(len, self._parts)) > self._most * _GIANT or len(self._parts) > _MAX_PARTS:
             raise WSProtocolError(WSCloseCode.MESSAGE_TOO_BIG, "a message in too many or too large parts")
         if last:
-            message = b"".join(self._parts)
-            self._frames.append(message if len(message) <= self._most else cut_short(message))
-            self._size += len(self._frames[-1])
+            self._frames.append(b"".join(self._parts))
             self._parts.clear()
 
     def _balance(self) -> None:
