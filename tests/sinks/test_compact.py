@@ -81,15 +81,15 @@ def test_the_bytes_depend_on_the_minutes_alone(store: Store, tmp_path_factory: p
 
 
 def test_a_large_day_has_row_groups_of_whole_hours(store: Store) -> None:
-    levels = {price: (price, 1, price + 1, 1) for price in range(1, 12_001)}
+    levels = {price: (price, 1, price + 1, 1) for price in range(1, 6_001)}
     day = [minute(levels, start=START + 20 * i) for i in range(15)]
     store.put(*day)
     compact(store)
     found = store.archive.manifest(BTC, DAY)
     assert found is not None
-    assert [group.rows for group in found.levels.groups] == [108_000, 72_000]
+    assert [group.rows for group in found.levels.groups] == [36_000, 36_000, 18_000]
     assert found.levels.groups[0].rows > GROUP_ROWS
-    assert [(g.first - START, g.last - START) for g in found.levels.groups] == [(0, 160), (180, 280)]
+    assert [(g.first - START, g.last - START) for g in found.levels.groups] == [(0, 100), (120, 220), (240, 280)]
     assert store.holds(day)
 
 
