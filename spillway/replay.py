@@ -96,7 +96,7 @@ class Replay:
                 if writer.counts.rewinds != rewinds:
                     return False
             self._note(self._letters)
-        await writer.flush()
+        await writer.flush(check=True)  # a Redis that went back only now is noticed too, while the tape can be played again
         await writer.settle()
         return writer.counts.rewinds == rewinds
 
