@@ -27,7 +27,7 @@ from picows import (
     ws_connect,
 )
 
-from collectors.parsed import cut_short, plain
+from collectors.venues.parsed import cut_short, plain
 from pipeline.errors import VenueError
 
 MiB = 1 << 20

@@ -12,10 +12,10 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from collectors.connection import Connection, Delays, Limits, connect
-from collectors.parsed import Parsed
 from collectors.repair import History, OnReject, Repairer, RepairRules, TradeSink, missing
 from collectors.rest import RestClient
-from collectors.venue import Venue
+from collectors.venues.parsed import Parsed
+from collectors.venues.venue import Venue
 from pipeline.errors import BadValue, VenueError
 from pipeline.instrument import IdRule
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from collectors.connection import Delays
-from collectors.parsed import Parsed, Raws
+from collectors.venues.parsed import Parsed, Raws
 from pipeline.errors import VenueError
 from pipeline.ids import RangeSet
 from pipeline.minute import Gap, IdRange

@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from collectors.connection import Delays, MiB, is_fatal, retry_after
-from collectors.parsed import plain
+from collectors.venues.parsed import plain
 from pipeline.errors import VenueError
 
 MAX_BODY = 16 * MiB  # a history page has less than one

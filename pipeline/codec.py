@@ -232,11 +232,13 @@ def _level_lines(prices: list[str], columns: tuple[tuple[int, ...], ...], size: 
     buys, sells, totals, counts = columns
     deltas = map(size, map(sub, buys, sells))
     cells = zip(prices, map(size, buys), map(size, sells), map(size, totals), deltas, counts, strict=True)
-    return ",\n".join([
-        f'"{p}":{{"price_level":\t{p}\t,"buy_volume":\t{b}\t,"sell_volume":\t{s}\t,"total_volume":\t{t}\t,'
-        f'"delta":\t{d}\t,"trade_count":\t{n}\t}}'
-        for p, b, s, t, d, n in cells
-    ])
+    return ",\n".join(
+        [
+            f'"{p}":{{"price_level":\t{p}\t,"buy_volume":\t{b}\t,"sell_volume":\t{s}\t,"total_volume":\t{t}\t,'
+            f'"delta":\t{d}\t,"trade_count":\t{n}\t}}'
+            for p, b, s, t, d, n in cells
+        ]
+    )
 
 
 def _least_scales(m: Minute, columns: tuple[tuple[int, ...], ...]) -> tuple[int, int]:

@@ -69,9 +69,7 @@ class OpenMinute:
             late=True,
         )
 
-    def value(
-        self, instrument: Instrument, scales: tuple[int, int], missing: tuple[IdRange, ...], status: Status
-    ) -> Minute:
+    def value(self, instrument: Instrument, scales: tuple[int, int], missing: tuple[IdRange, ...], status: Status) -> Minute:
         """The minute as it stands, as a value. `scales`: of prices and of sizes."""
         return Minute(
             instrument=instrument,

@@ -88,9 +88,7 @@ class Spiller:
         minutes = await self.window.sealed_minutes(instrument)
         return [m for m in minutes if before is None or m < before]
 
-    async def _some(
-        self, instrument: Instrument, minutes: list[int], threads: ThreadPoolExecutor, report: SpillReport
-    ) -> None:
+    async def _some(self, instrument: Instrument, minutes: list[int], threads: ThreadPoolExecutor, report: SpillReport) -> None:
         values = await self.window.sealed(instrument, minutes)
         loop = asyncio.get_running_loop()
 

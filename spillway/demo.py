@@ -25,7 +25,7 @@ import structlog
 from collectors.connection import Delays
 from collectors.live import LiveCollector
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
-from collectors.venue import VENUES
+from collectors.venues.venue import VENUES
 from pipeline.feed import Feed
 from pipeline.instrument import IdRule, Instrument
 from pipeline.schedule import Job, Schedule

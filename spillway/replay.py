@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from collectors.tape import Tape, TapeBlock, open_tape
+from collectors.tapes.tape import Tape, TapeBlock, open_tape
 from pipeline.errors import TapeError
 from pipeline.instrument import IdRule, Instrument, id_rule
 from pipeline.minute import minute_text

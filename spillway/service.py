@@ -13,7 +13,7 @@ from decimal import Decimal
 import structlog
 
 from collectors.live import LiveCollector
-from collectors.venue import VENUES
+from collectors.venues.venue import VENUES
 from pipeline.errors import BadValue, Fenced, JobRunning, SpillwayError, WriterHeld
 from pipeline.feed import Feed
 from pipeline.instrument import Instrument, id_rule

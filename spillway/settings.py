@@ -214,9 +214,7 @@ class Settings(_Section):
         return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.db'}"
 
 
-def load_settings(
-    config: Path | None = None, data: Path | None = None, environ: Mapping[str, str] = os.environ
-) -> Settings:
+def load_settings(config: Path | None = None, data: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from a YAML file (if named), the environment and `data` (as `data_dir`); the later wins.
 
     Raises `SettingsError`, whose one line says where the bad value is, what it is and what was expected.

@@ -120,5 +120,3 @@ def _span(part: dict[str, Any], unit: str) -> str:
 
 def _text(minutes: list[int]) -> str | None:
     return minute_text(minutes[0]) if minutes else None
-
-

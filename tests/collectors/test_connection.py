@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 
 from collectors.connection import Connection, Delays, Limits, connect, is_fatal, retry_after
-from collectors.parsed import MAX_RAW
+from collectors.venues.parsed import MAX_RAW
 from pipeline.errors import VenueError
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 
 from collectors.connection import Delays
 from collectors.live import LiveCollector, RepairRules
-from collectors.parsed import Parsed, Raws
 from collectors.repair import Repairer, minus, missing
 from collectors.rest import RestClient
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
-from collectors.venue import VENUES
+from collectors.venues.parsed import Parsed, Raws
+from collectors.venues.venue import VENUES
 from pipeline.errors import BadValue, StorageError, VenueError
 from pipeline.ids import RangeSet
 from pipeline.minute import Gap

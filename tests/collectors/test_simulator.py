@@ -14,7 +14,7 @@ from picows import WSMsgType
 
 from collectors.connection import Connection, connect
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
-from collectors.venue import VENUES
+from collectors.venues.venue import VENUES
 from pipeline.errors import VenueError
 
 START_NS = 1_723_161_255 * 10**9

@@ -106,7 +106,14 @@ def minute(
     }
     values = known | other
     return Minute(
-        instrument, start, price_scale, size_scale, levels, status=status, revision=revision, **values  # type: ignore[arg-type]
+        instrument,
+        start,
+        price_scale,
+        size_scale,
+        levels,
+        status=status,
+        revision=revision,
+        **values,  # type: ignore[arg-type]
     )
 
 

@@ -154,4 +154,3 @@ def ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 def _start(one: Trade) -> int:
     return one.ts_event_ns // NS_PER_MINUTE
-

@@ -84,9 +84,7 @@ def test_a_reopened_minute_replaces_whatever_redis_still_holds_of_it() -> None:
     )
 )
 def test_what_is_read_back_is_the_same_minute_even_beyond_64_bits(numbers: list[tuple[int, int, int, int]]) -> None:
-    trades = [
-        trade(n, f"0:{n}", price=f"{p}e-{ps}", size=f"{s}e-{ss}") for n, (p, ps, s, ss) in enumerate(numbers, start=1)
-    ]
+    trades = [trade(n, f"0:{n}", price=f"{p}e-{ps}", size=f"{s}e-{ss}") for n, (p, ps, s, ss) in enumerate(numbers, start=1)]
     footprint = footprint_of(*trades)
     (change,) = changes(footprint)
     bucket, price_scale, size_scale = open_minute.parse(START, stored(change))

@@ -49,9 +49,7 @@ def test_the_bundled_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert connection.ping()
 
 
-def test_an_older_server_does_not_start_beside_a_newer_ones_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_server_does_not_start_beside_a_newer_ones_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
     monkeypatch.setenv("PATH", str(program(tmp_path / "bin", "6.2.14").parent))
     with pytest.raises(RedisUnavailable, match=r"written by Redis 7 or newer, and .* is 6\.2"):

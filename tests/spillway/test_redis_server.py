@@ -115,9 +115,7 @@ def test_what_was_written_is_there_at_the_next_start(folder: Path) -> None:
         assert connection.get("key") == "value"
 
 
-def test_two_users_share_a_server_and_the_last_stops_it(
-    folder: Path, start_user: Callable[[], subprocess.Popen[str]]
-) -> None:
+def test_two_users_share_a_server_and_the_last_stops_it(folder: Path, start_user: Callable[[], subprocess.Popen[str]]) -> None:
     other = start_user()
     pid = told_pid(other)
     with ensure_embedded(folder) as mine, ensure_embedded(folder) as again:
@@ -129,9 +127,7 @@ def test_two_users_share_a_server_and_the_last_stops_it(
     assert not server_runs(folder)
 
 
-def test_processes_that_start_at_once_get_one_server(
-    folder: Path, start_user: Callable[[], subprocess.Popen[str]]
-) -> None:
+def test_processes_that_start_at_once_get_one_server(folder: Path, start_user: Callable[[], subprocess.Popen[str]]) -> None:
     users = [start_user() for _ in range(4)]
     assert len({told_pid(user) for user in users}) == 1
     for user in users:
@@ -149,9 +145,7 @@ def test_users_that_come_and_go_lose_nothing_and_leave_no_server(folder: Path) -
         assert connection.get("visits") == "100"
 
 
-def test_a_killed_user_leaves_the_server_to_the_next(
-    folder: Path, start_user: Callable[[], subprocess.Popen[str]]
-) -> None:
+def test_a_killed_user_leaves_the_server_to_the_next(folder: Path, start_user: Callable[[], subprocess.Popen[str]]) -> None:
     user = start_user()
     pid = told_pid(user)
     user.kill()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from collectors.parsed import REFUSED
-from collectors.tape_block import MAX_RAW
-from collectors.tape_bytes import Chunk
+from collectors.tapes.block import MAX_RAW
+from collectors.tapes.chunks import Chunk
+from collectors.venues.parsed import REFUSED
 from pipeline.errors import TapeError
 from pipeline.trade import Reject
 

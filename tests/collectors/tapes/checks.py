@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from collectors.tape import TapeBlock, open_tape
+from collectors.tapes.tape import TapeBlock, open_tape
 from pipeline import fixed
 from pipeline.errors import TapeError
 from pipeline.instrument import Instrument

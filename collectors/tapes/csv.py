@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from collectors import tape_cells as cells
-from collectors.tape_block import TapeBlock
-from collectors.tape_bytes import Chunk
-from collectors.tape_columns import cells_of
-from collectors.tape_layout import Layout
-from collectors.tape_lines import Lines
-from collectors.tape_time import Int64s, times_ns
+from collectors.tapes import cells
+from collectors.tapes.block import TapeBlock
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.columns import cells_of
+from collectors.tapes.layout import Layout
+from collectors.tapes.lines import Lines
+from collectors.tapes.time import Int64s, times_ns
 from pipeline.trade import RawTrades, Reject
 
 Texts: TypeAlias = dict[str, pa.Array]  # by role

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.tape_block import MAX_RAW
-from collectors.tape_lines import Lines
+from collectors.tapes.block import MAX_RAW
+from collectors.tapes.lines import Lines
 
 PIECES = st.sampled_from([b"a,1", b'"q"', b'"', b"\r", b"\0", "é".encode(), b"\xff", b" ", b"", b",", b"\n"])
 

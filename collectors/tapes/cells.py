@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from collectors.tape_time import Int64s, cast_or_each, to_int64
+from collectors.tapes.time import Int64s, cast_or_each, to_int64
 from pipeline.trade import Side
 
 Bad: TypeAlias = dict[int, str]

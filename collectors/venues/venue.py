@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from collectors.binance import SPOT, USDM
-from collectors.parsed import Parsed, Parser
+from collectors.venues.binance import SPOT, USDM
+from collectors.venues.parsed import Parsed, Parser
 from pipeline.errors import BadValue
 from pipeline.instrument import IdRule
 

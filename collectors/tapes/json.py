@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from collectors.parsed import REFUSED
-from collectors.tape_block import TapeBlock
-from collectors.tape_bytes import Chunk
-from collectors.tape_items import ItemCutter, Items
-from collectors.tape_time import Clock, Natural, numbers_ns
+from collectors.tapes.block import TapeBlock
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.items import ItemCutter, Items
+from collectors.tapes.time import Clock, Natural, numbers_ns
+from collectors.venues.parsed import REFUSED
 from pipeline.errors import TapeError
 from pipeline.trade import RawTrades, Reject, Side
 

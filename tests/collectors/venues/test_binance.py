@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from collectors.binance import SPOT, USDM
-from collectors.parsed import MAX_RAW, Parsed
-from collectors.venue import VENUES, venue_of
+from collectors.venues.binance import SPOT, USDM
+from collectors.venues.parsed import MAX_RAW, Parsed
+from collectors.venues.venue import VENUES, venue_of
 from pipeline.errors import BadValue, VenueError
 from pipeline.instrument import IdRule, id_rule
 from pipeline.trade import RawTrades
 
-RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "frames"
+RECORDED = Path(__file__).parents[4] / "shared" / "data" / "frames"
 LATEST_NS = 2_000_000_000 * 10**9
 MS = 1_723_161_255_342
 

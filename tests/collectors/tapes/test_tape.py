@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.tape import TapeBlock, open_tape
+from collectors.tapes.tape import TapeBlock, open_tape
 from pipeline.errors import TapeError
 from pipeline.instrument import Instrument
 from tests import tapes
-from tests.collectors import test_tape_frames as frames
-from tests.collectors import test_tape_json as ccxt
-from tests.collectors.tape_checks import Reading, read, write
+from tests.collectors.tapes import test_frames as frames
+from tests.collectors.tapes import test_json as ccxt
+from tests.collectors.tapes.checks import Reading, read, write
 
 BITFLYER_HEADER = (
     "domain,product_code,loaded,id,exec_date,side,price,size,buy_child_order_acceptance_id,sell_child_order_acceptance_id"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.tape_layout import Layout, layout_of
-from collectors.tape_time import Clock
+from collectors.tapes.layout import Layout, layout_of
+from collectors.tapes.time import Clock
 
 ROW = b"1516488365673,7,1.5,2,buy\n"
 

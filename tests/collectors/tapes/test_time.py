@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.tape_time import Clock, clock_of, clock_of_number, numbers_ns, times_ns
+from collectors.tapes.time import Clock, clock_of, clock_of_number, numbers_ns, times_ns
 
 NS = 1_516_488_365_673_000_000  # 2018-01-20 22:46:05.673 UTC
 UNITS = {Clock.SECONDS: 9, Clock.MILLISECONDS: 6, Clock.MICROSECONDS: 3, Clock.NANOSECONDS: 0}

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from collectors.tape_block import TapeBlock
-from collectors.tape_bytes import TapeBytes, until_damage
-from collectors.tape_csv import CsvReader
-from collectors.tape_frames import FramesReader, looks_like_frames, survey
-from collectors.tape_items import first_items, looks_like_list
-from collectors.tape_json import CcxtReader, shape_of
-from collectors.tape_layout import layout_of
-from collectors.tape_symbols import to_filter_by
+from collectors.tapes.block import TapeBlock
+from collectors.tapes.chunks import TapeBytes, until_damage
+from collectors.tapes.csv import CsvReader
+from collectors.tapes.frames import FramesReader, looks_like_frames, survey
+from collectors.tapes.items import first_items, looks_like_list
+from collectors.tapes.json import CcxtReader, shape_of
+from collectors.tapes.layout import layout_of
+from collectors.tapes.symbols import to_filter_by
 from pipeline.errors import TapeError
 from pipeline.instrument import Instrument
 

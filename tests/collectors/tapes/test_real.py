@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from collectors.tape import open_tape
+from collectors.tapes.tape import open_tape
 from pipeline.instrument import Instrument
 from pipeline.trade import TradeBatch
-from tests.collectors.tape_checks import LATEST_NS, Row, read
+from tests.collectors.tapes.checks import LATEST_NS, Row, read
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the recorded trades are not on this machine")

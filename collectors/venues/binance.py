@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
-from collectors.parsed import REFUSED, Parsed, Parser, Reader, clip, nanoseconds, plain
+from collectors.venues.parsed import REFUSED, Parsed, Parser, Reader, clip, nanoseconds, plain
 from pipeline.errors import VenueError
 from pipeline.instrument import IdRule
 from pipeline.trade import RawTrades, Reject

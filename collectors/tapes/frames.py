@@ -16,11 +16,11 @@ from statistics import median_low
 import msgspec
 import numpy as np
 
-from collectors.parsed import REFUSED
-from collectors.tape_block import TapeBlock
-from collectors.tape_bytes import Chunk
-from collectors.tape_lines import Lines
-from collectors.tape_time import Clock, Natural, clock_of_number, numbers_ns
+from collectors.tapes.block import TapeBlock
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.lines import Lines
+from collectors.tapes.time import Clock, Natural, clock_of_number, numbers_ns
+from collectors.venues.parsed import REFUSED
 from pipeline.instrument import Instrument
 from pipeline.trade import RawTrades, Reject, Side
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from collectors.tape_bytes import Chunk
-from collectors.tape_frames import FramesReader, looks_like_frames, survey
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.frames import FramesReader, looks_like_frames, survey
 from pipeline.instrument import Instrument
-from tests.collectors.tape_checks import Reading
+from tests.collectors.tapes.checks import Reading
 
 MS = 1_723_161_255_342
 SPOT, FUTURES = Instrument("binance", "BTCUSDT"), Instrument("binance-usdm", "BTCUSDT")
@@ -99,7 +99,7 @@ def test_the_kind_that_there_is_is_read_and_its_ids_are_named() -> None:
 def test_trades_of_a_kind_that_the_tape_did_not_begin_with_are_never_passed_over_silently(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("collectors.tape_frames.LEAST_SURVEY", 1)
+    monkeypatch.setattr("collectors.tapes.frames.LEAST_SURVEY", 1)
     found = read([line(trade(1)), line(agg(1))], FUTURES, size=1)
     assert found.trades == expected(1)
     assert found.refused == [("tape:2", "the tape began with trade frames alone, this is the other kind")]

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from collectors import tape_cells
-from collectors.tape_cells import MadeIds, names, sides, sides_by_maker, whole_numbers
+from collectors.tapes import cells
+from collectors.tapes.cells import MadeIds, names, sides, sides_by_maker, whole_numbers
 
 
 def texts(*values: str) -> pa.Array:
@@ -45,7 +45,7 @@ def test_made_ids_tell_identical_rows_apart_across_blocks(monkeypatch: pytest.Mo
 
 
 def test_made_ids_remember_a_bounded_number_of_rows_yet_the_last_ones_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_cells, "REMEMBERED", 10)
+    monkeypatch.setattr(cells, "REMEMBERED", 10)
     made = MadeIds()
     ids: list[str] = []
     for ns in range(1000):

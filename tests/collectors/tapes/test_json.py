@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from collectors.tape_bytes import Chunk
-from collectors.tape_items import first_items
-from collectors.tape_json import CcxtReader, shape_of
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.items import first_items
+from collectors.tapes.json import CcxtReader, shape_of
 from pipeline.errors import TapeError
-from tests.collectors.tape_checks import Reading
+from tests.collectors.tapes.checks import Reading
 
 MS = 1_570_752_011_620
 

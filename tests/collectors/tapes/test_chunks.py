@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors import tape_bytes
-from collectors.tape_bytes import TapeBytes, until_damage
+from collectors.tapes import chunks
+from collectors.tapes.chunks import TapeBytes, until_damage
 from pipeline.errors import TapeError
-from tests.collectors.tape_checks import write
+from tests.collectors.tapes.checks import write
 
 LINES = b"".join(b"%d,%s\n" % (n, os.urandom(12).hex().encode()) for n in range(20_000))
 
@@ -114,7 +114,7 @@ def test_the_head_is_what_can_be_read_of_a_damaged_file(tmp_path: Path) -> None:
 def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tape_bytes, "MAX_LINE_BYTES", 1 << 19)
+    monkeypatch.setattr(chunks, "MAX_LINE_BYTES", 1 << 19)
     found, error = read(write(tmp_path / "zeros.csv.gz", b"a,b\n" + bytes(1 << 22)))
     assert found == b"a,b\n"
     assert "zeros.csv.gz: a line of more than 524288 bytes" in error

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors import tape_items
-from collectors.tape_bytes import Chunk
-from collectors.tape_items import ItemCutter, first_items, looks_like_list
+from collectors.tapes import items
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.items import ItemCutter, first_items, looks_like_list
 from pipeline.errors import TapeError
 
 TEXTS = st.text(st.sampled_from('a},{[]"\\ '), max_size=8)
@@ -61,7 +61,7 @@ def test_a_broken_item_is_told_by_its_number_and_costs_no_other(bad: str, size: 
 
 
 def test_an_item_without_end_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_items, "LONGEST", 1000)
+    monkeypatch.setattr(items, "LONGEST", 1000)
     found, broken, error = cut(b'[{"a":1},{"a":"' + b"x" * 5000, 100)
     assert found == [{"a": 1}]
     assert broken[0] == "tape.json:item 2"
@@ -69,7 +69,7 @@ def test_an_item_without_end_is_refused_before_it_fills_the_memory(monkeypatch: 
 
 
 def test_items_after_a_broken_one_are_found_long_before_the_lists_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_items, "LONGEST", 1000)
+    monkeypatch.setattr(items, "LONGEST", 1000)
     text = "[" + ",".join(['{"a":[1}' if n == 50 else f'{{"a":{n}}}' for n in range(2000)]) + "]"
     pieces = [Chunk(text[n : n + 100].encode(), n) for n in range(0, len(text), 100)]
     most = max(len(items.raws) for items in ItemCutter("tape.json").batches(iter(pieces)))
@@ -87,7 +87,7 @@ def test_what_follows_the_list_is_not_passed_over(text: str, count: int) -> None
 
 
 def test_a_list_that_begins_with_no_object_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tape_items, "LONGEST", 1000)
+    monkeypatch.setattr(items, "LONGEST", 1000)
     assert cut(b"[{a:" + b"1" * 3000, 100)[2] == "tape.json: the json list begins with no object"
 
 

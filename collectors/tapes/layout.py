@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from collectors.tape_columns import cells_of, columns_of, delimiter_of, stream_of
-from collectors.tape_time import Clock, clock_of
+from collectors.tapes.columns import cells_of, columns_of, delimiter_of, stream_of
+from collectors.tapes.time import Clock, clock_of
 
 SAMPLE = 1000  # rows that units and kinds of ids are told from
 _BOM = b"\xef\xbb\xbf"

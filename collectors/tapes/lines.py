@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.tape_block import MAX_RAW
+from collectors.tapes.block import MAX_RAW
 from pipeline.trade import Reject
 
 _NUL, _NEWLINE, _RETURN, _QUOTE = 0, 10, 13, 34

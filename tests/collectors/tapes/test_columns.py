@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.tape_columns import cells_of, columns_of, delimiter_of, stream_of
+from collectors.tapes.columns import cells_of, columns_of, delimiter_of, stream_of
 from pipeline.errors import TapeError
 
 

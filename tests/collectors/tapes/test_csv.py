@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.tape_bytes import Chunk
-from collectors.tape_csv import CsvReader
-from collectors.tape_layout import layout_of
-from tests.collectors.tape_checks import Reading
+from collectors.tapes.chunks import Chunk
+from collectors.tapes.csv import CsvReader
+from collectors.tapes.layout import layout_of
+from tests.collectors.tapes.checks import Reading
 
 HEADER = "time,id,price,size,side\n"
 NS = 1_516_488_365_673_000_000

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.tape_symbols import to_filter_by
+from collectors.tapes.symbols import to_filter_by
 from pipeline.errors import TapeError
 
 
