@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from collectors.connection import Connection, Delays, Limits, connect
 from collectors.repair import History, OnReject, Repairer, RepairRules, TradeSink, missing
 from collectors.rest import RestClient
+from collectors.venues.history import Span
 from collectors.venues.parsed import Parsed
 from collectors.venues.venue import Venue
 from pipeline.errors import BadValue, VenueError
@@ -47,8 +48,8 @@ class LiveCollector:
         delays: Delays | None = None,
         rules: RepairRules | None = None,
     ) -> None:
-        if not 0 < len(symbols) <= venue.streams_per_connection:
-            raise BadValue(f"{venue.name}: {len(symbols)} symbols; expected 1 to {venue.streams_per_connection}")
+        if not 0 < len(symbols) <= venue.limits.symbols_per_connection:
+            raise BadValue(f"{venue.name}: {len(symbols)} symbols; expected 1 to {venue.limits.symbols_per_connection}")
         self.connected = False
         self.connections = 0  # opened so far: all but the first are reconnects
         self.last_frame_ns = 0
@@ -167,7 +168,7 @@ class LiveCollector:
             symbol=symbol,
             sink=self._sinks[symbol],
             history=self._history(symbol),
-            page_size=self._venue.page_size,
+            page_size=self._venue.limits.page_size,
             reject=self._reject,
             log=self._log.bind(symbol=symbol),
             rules=self._rules,
@@ -175,7 +176,9 @@ class LiveCollector:
 
     def _history(self, symbol: str) -> History:
         async def page(from_id: int, limit: int) -> Parsed:
-            body = await self._rest.get(self._venue.history_path(symbol, from_id, limit))
+            path = self._venue.history_path(symbol, Span(from_id, from_id + limit - 1), None)
+            assert path is not None, "a walk has a first page"
+            body = await self._rest.get(path)
             return self._venue.parse_history(symbol, body)
 
         return page

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from structlog.typing import FilteringBoundLogger
 
 from collectors.connection import Delays
+from collectors.venues.history import Span
 from collectors.venues.parsed import Parsed, Raws
 from pipeline.errors import VenueError
 from pipeline.ids import RangeSet
@@ -204,7 +205,7 @@ class Repairer:
         self._delays.tries = 0
         for symbol, reject in page.rejects:
             await self._reject(symbol, reject)
-        page = page.between(self._symbol, first, last)
+        page = page.within(self._symbol, Span(first, last))
         trades = page.trades[self._symbol]
         ids = np.asarray(trades.ids)
         if not len(ids):

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
+from collectors.venues.history import Reach, Span, ascending
+from collectors.venues.kline import Kline
+from collectors.venues.limits import VenueLimits
 from collectors.venues.parsed import REFUSED, Parsed, Parser, Reader, clip, nanoseconds, plain
 from pipeline.errors import VenueError
 from pipeline.instrument import IdRule
@@ -71,6 +75,12 @@ class _AggRow(msgspec.Struct, gc=False):
     m: bool
 
 
+_Row = tuple[int, str, str, str, str, Decimal, int, str, int, Decimal, str, str]  # what klines' rows hold
+_KLINES = msgspec.json.Decoder(list[_Row])
+_MS_PER_MINUTE = 60_000
+_DAY_S = 24 * 3600.0
+
+
 class _Event(msgspec.Struct):
     e: str = ""
     s: str = ""
@@ -120,21 +130,31 @@ class Binance:
     trade: type[_Trade] | type[_AggTrade]
     row: type[_TradeRow] | type[_AggRow]
     columns: Callable[[Sequence[Any]], RawTrades]
+    klines: str  # the path of the klines request
+    limits: VenueLimits
     ids: ClassVar[IdRule] = IdRule.CONTIGUOUS
-    page_size: ClassVar[int] = 1000
-    streams_per_connection: ClassVar[int] = 200  # 1024 are allowed, but a URL ends at some 8,000 characters
+    reach: ClassVar[Reach] = Reach.ID
 
     def ws_path(self, symbols: Sequence[str]) -> str:
         """The combined stream of all symbols; their names are lower case here and upper case everywhere else."""
         return "/stream?streams=" + "/".join(f"{quote(symbol.lower(), safe='')}@{self.event}" for symbol in symbols)
 
+    def subscriptions(self, symbols: Sequence[str]) -> Sequence[bytes]:
+        """None: the address says it all."""
+        return ()
+
     def parser(self, symbols: Collection[str]) -> Parser:
         """A parser for the frames of `symbols`, of combined or raw streams."""
         return _FrameParser(self, symbols)
 
-    def history_path(self, symbol: str, from_id: int, limit: int) -> str:
-        """Up to `limit` (at most 1000) trades from `from_id` on, oldest first. Needs no API key."""
-        return f"{self.history}?symbol={quote(symbol, safe='')}&fromId={from_id}&limit={min(limit, self.page_size)}"
+    def history_path(self, symbol: str, span: Span, page: RawTrades | None) -> str | None:
+        """Up to 1000 trades from an id on, oldest first. Needs no API key."""
+        from_id = ascending(span, page)
+        if from_id is None:
+            return None
+        wanted = self.limits.page_size if span.last_id is None else span.last_id - from_id + 1
+        limit = min(wanted, self.limits.page_size)
+        return f"{self.history}?symbol={quote(symbol, safe='')}&fromId={from_id}&limit={limit}"
 
     def parse_history(self, symbol: str, body: bytes) -> Parsed:
         """The rows under `symbol`, a bad one as a Reject. VenueError for a body that is no list."""
@@ -148,6 +168,19 @@ class Binance:
         rejects = [(symbol, Reject(clip(texts[number]), where, why)) for number, why in refused.items()]
         return Parsed({symbol: self.columns(rows)}, rejects, 0, texts, {symbol: numbers}, where)
 
+    def klines_path(self, symbol: str, first_minute: int, count: int) -> str | None:
+        """Up to 1000 minutes from the first on."""
+        start_ms = first_minute * _MS_PER_MINUTE
+        return f"{self.klines}?symbol={quote(symbol, safe='')}&interval=1m&startTime={start_ms}&limit={count}"
+
+    def parse_klines(self, body: bytes) -> list[Kline]:
+        """Rows of open time, open, high, low, close, volume, close time, quote volume, trades, taker's buy volume, ..."""
+        try:
+            rows = _KLINES.decode(body)
+        except REFUSED as error:
+            raise VenueError(f"{self.name} klines: expected a list of rows: {plain(str(error))}") from None
+        return [Kline(row[0] // _MS_PER_MINUTE, row[5], row[9], row[8]) for row in rows]
+
 
 SPOT = Binance(
     name="binance",
@@ -155,6 +188,9 @@ SPOT = Binance(
     ws_url="wss://stream.binance.com:9443",
     rest_url="https://api.binance.com",
     history="/api/v3/historicalTrades",
+    klines="/api/v3/klines",
+    # 1024 symbols are allowed, but a URL ends at some 8,000 characters; a history page weighs 25 of 6,000 a minute.
+    limits=VenueLimits(200, 1000, requests_per_s=3.0, connects_per_s=1.0, lifetime_s=_DAY_S),
     event="trade",
     frame=_TradeFrame,
     trade=_Trade,
@@ -167,6 +203,8 @@ USDM = Binance(
     ws_url="wss://fstream.binance.com/market",  # since April 2026 the unrouted address gives no aggTrade
     rest_url="https://fapi.binance.com",
     history="/fapi/v1/aggTrades",
+    klines="/fapi/v1/klines",
+    limits=VenueLimits(200, 1000, requests_per_s=1.5, connects_per_s=1.0, lifetime_s=_DAY_S),  # 20 of 2,400 a minute
     event="aggTrade",
     frame=_AggFrame,
     trade=_AggTrade,

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.venues.history import Span
 from pipeline.trade import RawTrades, Reject
 
 MAX_RAW = 65_536  # bytes of a refused frame that are kept: a hostile one may have millions
@@ -24,6 +25,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """The venue refuses a subscription: of a symbol, or ("") of the whole connection."""
+
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """Trades by symbol; what was refused, with its symbol ("" where that can't be told); how many frames were neither."""
 
@@ -33,18 +42,26 @@ class Parsed:
     frames: Sequence[bytes] = ()
     numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)  # symbol -> the frame of each row
     where: str = ""
+    refusals: Sequence[Refusal] = ()
+    reconnect: bool = False  # the venue asks for a new connection
 
     def raws(self, symbol: str) -> Raws:
         """Row of `symbol` -> its raw text and where it stood; only asked for rows that are refused later."""
         numbers = self.numbers[symbol]
         return lambda row: (clip(self.frames[numbers[row]]), self.where)
 
-    def between(self, symbol: str, first_id: int, last_id: int) -> Parsed:
-        """Only the trades of `symbol` with integer ids in first_id..last_id."""
+    def within(self, symbol: str, span: Span) -> Parsed:
+        """Only the trades of `symbol` that belong to the span: by their ids where it has any, else by their times."""
         trades = self.trades[symbol]
-        ids = np.asarray(trades.ids)
-        rows = np.flatnonzero((ids >= first_id) & (ids <= last_id))
-        if len(rows) == len(ids):
+        keys = np.asarray(trades.ids) if (span.first_id, span.last_id) != (None, None) else trades.ts_ns
+        first, last = (span.since_ns, span.until_ns) if keys is trades.ts_ns else (span.first_id, span.last_id)
+        kept = np.ones(len(keys), dtype=bool)
+        if first is not None:
+            kept &= keys >= first
+        if last is not None:
+            kept &= keys <= last
+        rows = np.flatnonzero(kept)
+        if len(rows) == len(keys):
             return self
         numbers = [self.numbers[symbol][row] for row in rows.tolist()]
         return replace(self, trades={symbol: _take(trades, rows)}, numbers={symbol: numbers})

@@ -6,9 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from collectors.venues.binance import SPOT, USDM
+from collectors.venues.history import Reach, Span
+from collectors.venues.kline import Kline
+from collectors.venues.limits import VenueLimits
 from collectors.venues.parsed import Parsed, Parser
 from pipeline.errors import BadValue
 from pipeline.instrument import IdRule
+from pipeline.trade import RawTrades
 
 
 class Venue(Protocol):
@@ -32,27 +36,39 @@ class Venue(Protocol):
 
     @property
     def rest_url(self) -> str:
-        """The REST base, to which `history_path` is appended."""
+        """The REST base, to which the paths of history and klines are appended."""
 
     @property
-    def page_size(self) -> int:
-        """How many trades one history request may ask for."""
+    def limits(self) -> VenueLimits:
+        """What the venue allows, and what it wants to hear."""
 
     @property
-    def streams_per_connection(self) -> int:
-        """How many symbols one connection may carry."""
+    def reach(self) -> Reach:
+        """How its history can be addressed."""
 
     def ws_path(self, symbols: Sequence[str]) -> str:
-        """Path and query that subscribe to the trades of `symbols`."""
+        """Path and query of a connection for `symbols`; they subscribe already, where the venue reads them from there."""
+
+    def subscriptions(self, symbols: Sequence[str]) -> Sequence[bytes]:
+        """Messages that subscribe to `symbols` once the upgrade is done; none where the address does it."""
 
     def parser(self, symbols: Collection[str]) -> Parser:
         """A parser of the frames of a connection that asked for `symbols`. It never raises: what is bad is a Reject."""
 
-    def history_path(self, symbol: str, from_id: int, limit: int) -> str:
-        """Path and query of the request for up to `limit` trades from `from_id` on."""
+    def history_path(self, symbol: str, span: Span, page: RawTrades | None) -> str | None:
+        """Path and query of the next request towards `span`: the first, or the one after `page`; None after the last.
+
+        `page` is the whole answer to the request before, though it may hold more than the span.
+        """
 
     def parse_history(self, symbol: str, body: bytes) -> Parsed:
         """The answer's trades, under `symbol`; a bad row is a Reject. VenueError for a body that is no list of rows."""
+
+    def klines_path(self, symbol: str, first_minute: int, count: int) -> str | None:
+        """Path and query of the request for `count` official minutes from `first_minute` on; None where there are none."""
+
+    def parse_klines(self, body: bytes) -> list[Kline]:
+        """The answer's minutes, oldest first; one that is still going on may be among them. VenueError for any other body."""
 
 
 VENUES: dict[str, Venue] = {venue.name: venue for venue in (SPOT, USDM)}

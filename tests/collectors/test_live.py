@@ -430,7 +430,7 @@ async def test_an_error_of_the_sink_ends_the_collector_as_that_error() -> None:
 
 
 def test_more_symbols_than_a_connection_carries_are_refused() -> None:
-    symbols = [f"S{n}" for n in range(VENUES["binance"].streams_per_connection + 1)]
+    symbols = [f"S{n}" for n in range(VENUES["binance"].limits.symbols_per_connection + 1)]
 
     async def reject(symbol: str, reject: Reject) -> None: ...
 

@@ -14,6 +14,7 @@ from picows import WSMsgType
 
 from collectors.connection import Connection, connect
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
+from collectors.venues.history import Span
 from collectors.venues.venue import VENUES
 from pipeline.errors import VenueError
 
@@ -193,7 +194,8 @@ async def test_stream_and_history_tell_the_same_trades_to_the_venues_own_parsers
             frames: list[bytes] = []
             while len(frames) < 200:
                 frames += await connection.frames()
-        path = venue.history_path("BTCUSDT", 1, 1000)
+        path = venue.history_path("BTCUSDT", Span(1, 1000), None)
+        assert path
         async with aiohttp.ClientSession() as session, session.get(exchange.rest_url + path) as answer:
             page = venue.parse_history("BTCUSDT", await answer.read()).trades["BTCUSDT"]
     live = venue.parser(["BTCUSDT"])(frames).trades["BTCUSDT"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from collectors.venues.binance import SPOT, USDM
+from collectors.venues.history import Span
 from collectors.venues.parsed import MAX_RAW, Parsed
 from collectors.venues.venue import VENUES, venue_of
 from pipeline.errors import BadValue, VenueError
@@ -327,11 +328,11 @@ def test_a_history_answer_that_is_no_list_is_a_venue_error(body: bytes) -> None:
 
 def test_a_page_can_be_cut_to_a_range_of_ids() -> None:
     page = SPOT.parse_history("BTCUSDT", json.dumps([{**SPOT_ROW, "id": i} for i in range(10)]).encode())
-    cut = page.between("BTCUSDT", 3, 5)
+    cut = page.within("BTCUSDT", Span(3, 5))
     assert ids(cut) == [3, 4, 5]
     assert len(cut.trades["BTCUSDT"].price) == 3
     assert json.loads(cut.raws("BTCUSDT")(2)[0])["id"] == 5
-    assert page.between("BTCUSDT", 0, 99) is page
+    assert page.within("BTCUSDT", Span(0, 99)) is page
 
 
 # --- addresses ------------------------------------------------------------------------------------------------------------
@@ -340,17 +341,17 @@ def test_a_page_can_be_cut_to_a_range_of_ids() -> None:
 def test_paths_are_the_venues_own() -> None:
     assert SPOT.ws_path(["BTCUSDT", "ETHUSDT"]) == "/stream?streams=btcusdt@trade/ethusdt@trade"
     assert USDM.ws_path(["BTCUSDT"]) == "/stream?streams=btcusdt@aggTrade"
-    assert SPOT.history_path("BTCUSDT", 5, 9999) == "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=5&limit=1000"
-    assert USDM.history_path("BTCUSDT", 5, 10) == "/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=10"
+    assert SPOT.history_path("BTCUSDT", Span(5), None) == "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=5&limit=1000"
+    assert USDM.history_path("BTCUSDT", Span(5, 14), None) == "/fapi/v1/aggTrades?symbol=BTCUSDT&fromId=5&limit=10"
 
 
 def test_a_symbol_can_not_change_the_path_that_it_is_put_into() -> None:
     assert SPOT.ws_path(["a/b?c&d#e"]) == "/stream?streams=a%2Fb%3Fc%26d%23e@trade"
-    assert "symbol=A%26limit%3D1&" in SPOT.history_path("A&limit=1", 5, 10)
+    assert "symbol=A%26limit%3D1&" in str(SPOT.history_path("A&limit=1", Span(5, 10), None))
 
 
 def test_the_longest_subscription_fits_a_url() -> None:
-    longest = [f"1000000SYMBOL{n:03d}USDT_260925" for n in range(SPOT.streams_per_connection)]
+    longest = [f"1000000SYMBOL{n:03d}USDT_260925" for n in range(SPOT.limits.symbols_per_connection)]
     assert len(USDM.ws_path(longest)) < 8_000
 
 
