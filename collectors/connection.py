@@ -1,4 +1,4 @@
-"""The one place that owns sockets: a websocket whose frames wait in a bounded buffer, and when to try again after it ended.
+"""The one place that owns sockets: a websocket whose frames wait in a bounded buffer.
 
 A full buffer stops the reading, and TCP then slows the venue. Knows picows, and translates its errors.
 """
@@ -6,11 +6,11 @@ A full buffer stops the reading, and TCP then slows the venue. Knows picows, and
 from __future__ import annotations
 
 import asyncio
-import random
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from picows import (
@@ -27,11 +27,11 @@ from picows import (
     ws_connect,
 )
 
+from collectors.delays import is_fatal, retry_after
 from collectors.venues.parsed import cut_short, plain
 from pipeline.errors import VenueError
 
 MiB = 1 << 20
-TEMPORARY = frozenset({408, 418, 425, 429})  # client errors by their number, but the same request may succeed later
 _GIANT = 4  # times `max_frame_bytes`
 _MAX_PARTS = 1000  # of one message: more are an attack on whoever joins them
 _LINGER_S = 1.0  # what a closing socket gets to say goodbye
@@ -47,19 +47,23 @@ class Limits:
     batch_frames: int = 4_000  # at most so many are given at once: a batch should stay in the processor's cache
     gather_s: float = 0.01  # how long frames gather before they are given: a batch of one read costs twice as much a frame
     silence_s: float = 30.0  # without any frame (ours are pinged for): the socket is taken for dead
+    stale_s: float = 120.0  # without a message, though the peer may answer pings: it may have forgotten what we asked for
     handshake_s: float = 10.0
 
 
 class Connection(WSListener):
     """One websocket, from its upgrade to its end. Made by `connect`; leave it by its context."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, clock_ns: Callable[[], int] | None = None) -> None:
         self.reason = ""  # why it ended; empty while frames may still come in
+        self.stamps: list[int] = []  # with a clock: when each message of the last batch was received, in ns
         self._limits = limits
+        self._clock_ns = clock_ns
         self._most = limits.max_frame_bytes
-        self._full: deque[tuple[list[bytes], int]] = deque()  # whole batches, each with its bytes
+        self._full: deque[tuple[list[bytes], int, list[int]]] = deque()  # whole batches, each with its bytes and stamps
         self._full_frames = self._full_size = 0
         self._frames: list[bytes] = []  # the batch that is being gathered
+        self._stamps: list[int] = []
         self._size = 0  # its bytes
         self._counted = 0  # so many of its messages are in that
         self._parts: list[bytes] = []  # of a message that comes in several frames
@@ -70,7 +74,9 @@ class Connection(WSListener):
         self._abandoned = False
         self._heard = True
         self._silent_quarters = 0
+        self._idle_quarters = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.TimerHandle | None = None
 
     @property
     def buffered(self) -> int:
@@ -88,11 +94,31 @@ class Connection(WSListener):
             await self._gather()
         if not self._full:
             self._turn()
-        batch, size = self._full.popleft() if self._full else ([], 0)
+        batch, size, self.stamps = self._full.popleft() if self._full else ([], 0, [])
         self._full_frames -= len(batch)
         self._full_size -= size
         self._balance()
         return batch
+
+    async def heard(self, timeout_s: float) -> bool:
+        """Whether a message came in time, or the connection ended, without taking it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not (self.buffered or self.reason):
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        return self.buffered > 0
+
+    def send(self, message: bytes) -> None:
+        """Sends a text message; on a connection that has ended it does nothing."""
+        if self._transport is not None and not self.reason:
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def keep_alive(self, message: bytes, every_s: float) -> None:
+        """Sends a message again and again, for venues that want to hear from their clients. An endless time: never."""
+        if every_s == math.inf or self.reason:
+            return
+        self._keeping = asyncio.get_running_loop().call_later(every_s, self._keep, message, every_s)
 
     def close(self, reason: str = "closed by us") -> None:
         """Stops the intake. What has arrived can still be had from `frames`."""
@@ -114,6 +140,10 @@ class Connection(WSListener):
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Closes, and waits until the socket is gone."""
         self.close()
         assert self._transport is not None
         try:
@@ -147,8 +177,9 @@ class Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone."""
         self._end(_ending(transport))
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._keeping):
+            if timer:
+                timer.cancel()
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
@@ -158,10 +189,10 @@ class Connection(WSListener):
         most = self._limits.batch_frames
         for at in range(0, len(self._frames), most):
             batch = self._frames[at : at + most]
-            self._full.append((batch, sum(map(len, batch))))
+            self._full.append((batch, sum(map(len, batch)), self._stamps[at : at + most]))
         self._full_frames += len(self._frames)
         self._full_size += self._size
-        self._frames, self._size, self._counted = [], 0, 0
+        self._frames, self._size, self._counted, self._stamps = [], 0, 0, []
 
     async def _gather(self) -> None:
         self._enough.clear()
@@ -188,6 +219,9 @@ class Connection(WSListener):
             sizes = list(map(len, self._frames[self._counted :]))
         self._size += sum(sizes)
         self._counted = len(self._frames)
+        self._idle_quarters = 0 if sizes else self._idle_quarters
+        if self._clock_ns and sizes:
+            self._stamps += [self._clock_ns()] * len(sizes)
 
     def _on_rare_frame(self, transport: WSTransport, frame: WSFrame, payload: bytes) -> None:
         kind = frame.msg_type
@@ -224,14 +258,21 @@ class Connection(WSListener):
         """Each quarter of `silence_s`: pings a silent peer, and gives it up after four; unread frames are no silence of its."""
         assert self._transport is not None
         self._silent_quarters = 0 if self._heard or self._paused else self._silent_quarters + 1
+        self._idle_quarters = 0 if self._paused else self._idle_quarters + 1
         self._heard = False
-        if self._silent_quarters >= 4:
-            self._end(f"no frame for {self._limits.silence_s:g} s")
+        silence_s, stale_s = self._limits.silence_s, self._limits.stale_s
+        if self._silent_quarters >= 4 or self._idle_quarters * silence_s / 4 > stale_s:
+            silent = self._silent_quarters >= 4
+            self._end(f"no frame for {silence_s:g} s" if silent else f"no message for {stale_s:g} s, though it lives")
             self._transport.disconnect(graceful=False)
             return
         if self._silent_quarters:
             self._transport.send_ping()
         self._timer = asyncio.get_running_loop().call_later(self._limits.silence_s / 4, self._tick)
+
+    def _keep(self, message: bytes, every_s: float) -> None:
+        self.send(message)
+        self.keep_alive(message, every_s)
 
     def _end(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -239,9 +280,12 @@ class Connection(WSListener):
         self._enough.set()
 
 
-async def connect(url: str, limits: Limits = Limits()) -> Connection:
-    """Opens a websocket. VenueError where that fails; it is fatal where the same request can't do better later."""
-    connection = Connection(limits)
+async def connect(url: str, limits: Limits = Limits(), clock_ns: Callable[[], int] | None = None) -> Connection:
+    """Opens a websocket. VenueError where that fails; it is fatal where the same request can't do better later.
+
+    With a clock each message's time of arrival is kept.
+    """
+    connection = Connection(limits, clock_ns)
     shown = url.partition("?")[0]
 
     def accept(request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
@@ -285,44 +329,3 @@ def _ending(transport: WSTransport) -> str:
     if handshake.recv is not None and (handshake.recv_then_sent or handshake.sent is None):
         return f"closed by the venue: {handshake.recv.code:d} {plain(handshake.recv.reason or '')}".rstrip()
     return f"broken protocol: {plain(handshake.sent.reason or '')}" if handshake.sent is not None else "cut"
-
-
-# --- when to try again: pure ----------------------------------------------------------------------------------------------
-
-
-def is_fatal(status: int) -> bool:
-    """Whether an HTTP status says that the same request can't succeed later."""
-    return 400 <= status < 500 and status not in TEMPORARY
-
-
-def retry_after(header: str | None) -> float:
-    """The seconds of a Retry-After header; 0 where there is none (or a date, which no venue sends)."""
-    return float(header) if header and header.isascii() and header.strip().isdecimal() else 0.0
-
-
-@dataclass(slots=True)
-class Delays:
-    """Seconds to wait before each next try: random up to a bound that doubles up to `cap_s`.
-
-    Never less than half the bound, or `floor_s`, whichever is less: a server that accepts and closes gets under one try
-    a second after the first two. A try that was `useful` begins anew.
-    """
-
-    first_s: float = 0.5
-    cap_s: float = 30.0
-    floor_s: float = 1.0
-    useful_s: float = 5.0  # a connection is useful when it lasted this long and gave a trade
-    random: Callable[[], float] = random.random
-    tries: int = field(default=0, init=False)
-
-    def next_s(self) -> float:
-        """The next delay in seconds."""
-        bound = min(self.cap_s, self.first_s * 2.0 ** min(self.tries, 64))
-        floor = min(self.floor_s, bound / 2)
-        self.tries += 1
-        return floor + (bound - floor) * self.random()
-
-    def ended(self, trades: int, lasted_s: float) -> None:
-        """Tells how the last try went."""
-        if trades and lasted_s >= self.useful_s:
-            self.tries = 0

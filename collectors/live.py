@@ -1,35 +1,47 @@
-"""Live trades of one venue, for several symbols on one connection: reconnects, and repairs what a reconnect missed."""
+"""Live trades of one venue, for the symbols of one connection: reconnects, and repairs what a reconnect missed."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from collectors.connection import Connection, Delays, Limits, connect
-from collectors.repair import History, OnReject, Repairer, RepairRules, TradeSink, missing
+from collectors.asking import GapLog, History, Market, NoLog, OnReject, RepairRules, TradeSink
+from collectors.connection import Connection, Limits, connect
+from collectors.delays import Delays
+from collectors.overlap import Overlapper
+from collectors.pace import Pace
+from collectors.repair import Repairer
 from collectors.rest import RestClient
 from collectors.venues.history import Span
-from collectors.venues.parsed import Parsed
+from collectors.venues.parsed import Parsed, Refusal
 from collectors.venues.venue import Venue
 from pipeline.errors import BadValue, VenueError
 from pipeline.instrument import IdRule
+from pipeline.trade import RawTrades
 
 __all__ = ["LiveCollector", "OnReject", "RepairRules", "TradeSink"]
 
 T = TypeVar("T")
+Record = Callable[[Sequence[bytes], Sequence[int]], Awaitable[None]]  # frames, and when each was received, in ns
+
+_EARLY = 0.95, 0.99  # of a connection's allowed life: between them the next one is opened
+_OVERLAP_S = 10.0  # how long a new connection may be without a frame before the old one is given up all the same
 
 
 class LiveCollector:
     """Puts every trade of its symbols into their sinks, from the first one seen (or the last one stored) on.
 
     Ids that the stream skipped are asked for by REST and put with `repair=True`: before the live trades that follow them where
-    that is quick, else beside them. What the venue can't give stays a gap, which the sink knows.
+    that is quick, else beside them. What the venue can't give stays a gap, which the sink knows. Where ids prove nothing, the
+    trades since the last one known are fetched after each reconnect.
     """
 
     def __init__(
@@ -42,37 +54,52 @@ class LiveCollector:
         ws_url: str | None = None,
         rest_url: str | None = None,
         rest: RestClient | None = None,
+        connects: Pace | None = None,
+        record: Record | None = None,
+        gap_log: GapLog | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         log: FilteringBoundLogger | None = None,
         limits: Limits | None = None,
         delays: Delays | None = None,
         rules: RepairRules | None = None,
     ) -> None:
+        """`rest` and `connects` may be shared by several collectors of a venue; a `rest` that is given must be open already."""
         if not 0 < len(symbols) <= venue.limits.symbols_per_connection:
             raise BadValue(f"{venue.name}: {len(symbols)} symbols; expected 1 to {venue.limits.symbols_per_connection}")
         self.connected = False
-        self.connections = 0  # opened so far: all but the first are reconnects
+        self.connections = 0  # opened so far, but those that replaced one in time
+        self.replaced = 0
         self.last_frame_ns = 0
+        self.lag_ns = 0  # of the newest trade of the last frames: from the exchange's time to ours
         self.frames = 0
         self.other = 0  # frames that are neither trades nor refused
+        self.rejected = 0
         self.trades = 0  # live ones; see `repaired`
+        self.refused: dict[str, str] = {}  # symbol -> why the venue refuses it
         self._venue = venue
-        self._url = (ws_url or venue.ws_url) + venue.ws_path(symbols)
-        self._rest = rest or RestClient(rest_url or venue.rest_url)
+        self._symbols = list(symbols)
+        self._base_url = ws_url or venue.ws_url
+        self._own_rest = rest is None
+        self._rest = rest or RestClient(rest_url or venue.rest_url, requests_per_s=venue.limits.requests_per_s)
+        self._connects = connects or Pace(venue.limits.connects_per_s)
         self._parse = venue.parser(symbols)
         self._sinks = {symbol: sinks[symbol] for symbol in symbols}
         self._reject = reject
+        self._record = record
+        self._gap_log = gap_log or NoLog()
         self._clock_ns = clock_ns
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(venue=venue.name)
         self._limits = limits or Limits()
         self._delays = delays or Delays()
         self._rules = rules or RepairRules()
-        self._connection: Connection | None = None
+        self._current: Connection | None = None
+        self._renew = asyncio.Event()  # the connection should be replaced
+        self._resuming: set[str] = set()  # symbols of which no live trade came since the reconnect
         self._repairers = {symbol: self._repairer(symbol) for symbol in symbols}
 
     @property
     def reconnects(self) -> int:
-        """Connections after the first."""
+        """Connections after the first that none had been ready to replace."""
         return max(0, self.connections - 1)
 
     @property
@@ -83,7 +110,10 @@ class LiveCollector:
     async def run(self, stop: asyncio.Event) -> None:
         """Collects until `stop` is set, puts what has arrived, and closes. Raises fatal VenueErrors and what sinks raise."""
         try:
-            async with self._rest, asyncio.TaskGroup() as group:
+            async with AsyncExitStack() as stack:
+                if self._own_rest:
+                    await stack.enter_async_context(self._rest)
+                group = await stack.enter_async_context(asyncio.TaskGroup())
                 name = self._venue.name
                 helpers = [group.create_task(self._halt(stop), name=f"halt {name}")]
                 helpers += [group.create_task(r.run(), name=f"repair {name} {s}") for s, r in self._repairers.items()]
@@ -98,42 +128,106 @@ class LiveCollector:
     # --- connections ----------------------------------------------------------------------------------------------------
 
     async def _collect(self, stop: asyncio.Event) -> None:
+        """One connection after the other; one that is replaced in time by the next needs no repair."""
+        ready: Connection | None = None
         while not stop.is_set():
             wait_s = 0.0
             try:
-                await self._one_connection(stop)
+                connection = ready or await _unless(stop, self._open())
+                ready = await self._use(connection, stop, fresh=ready is None) if connection else None
             except VenueError as error:
                 if error.fatal:
                     raise
-                wait_s = error.retry_after_s
+                ready, wait_s = None, error.retry_after_s
                 self._log.warning("not connected", error=str(error))
-            if not stop.is_set():
+            if ready is None and not stop.is_set():
                 await _unless(stop, asyncio.sleep(max(wait_s, self._delays.next_s())))
+        if ready is not None:
+            await ready.leave()
 
-    async def _one_connection(self, stop: asyncio.Event) -> None:
-        """A connection from its upgrade to its end."""
-        connection = await _unless(stop, connect(self._url, self._limits))
-        if connection is None:
-            return
-        opened, trades = asyncio.get_running_loop().time(), self.trades
-        self._connection, self.connected = connection, True
-        self.connections += 1
-        self._log.info("connected", connections=self.connections)
-        if self._venue.ids is IdRule.CONTIGUOUS:
-            for repairer in self._repairers.values():
-                repairer.catch_up()
+    async def _open(self) -> Connection:
+        """A new connection, subscribed. VenueError."""
+        await self._connects.turn()
+        symbols = [symbol for symbol in self._symbols if symbol not in self.refused]
+        stamps = self._clock_ns if self._record else None
+        connection = await connect(self._base_url + self._venue.ws_path(symbols), self._limits, stamps)
+        try:
+            await self._subscribe(connection, symbols)
+        except BaseException:
+            await connection.leave()
+            raise
+        return connection
+
+    async def _subscribe(self, connection: Connection, symbols: Sequence[str]) -> None:
+        limits = self._venue.limits
+        connection.keep_alive(limits.keepalive, limits.keepalive_s)
+        for number, message in enumerate(self._venue.subscriptions(symbols)):
+            if number >= limits.messages_per_s:
+                await asyncio.sleep(1 / limits.messages_per_s)
+            connection.send(message)
+
+    async def _use(self, connection: Connection, stop: asyncio.Event, *, fresh: bool) -> Connection | None:
+        """Takes a connection's frames until it ends. The one that is ready to take over, if it was replaced in time."""
+        loop = asyncio.get_running_loop()
+        opened, trades = loop.time(), self.trades
+        self._current, self.connected = connection, True
+        self._renew.clear()
+        if fresh:
+            self._begin()
+        else:
+            self.replaced += 1
+        next_one = asyncio.create_task(self._successor(connection), name=f"successor {self._venue.name}")
         try:
             async with connection:
                 await self._drain(connection, stop)
+        except BaseException:
+            if successor := await _result_or_cancel(next_one):
+                await successor.leave()
+            raise
         finally:
-            self._connection, self.connected = None, False
-            self._delays.ended(self.trades - trades, asyncio.get_running_loop().time() - opened)
+            self._current, self.connected = None, False
+            self._delays.ended(self.trades - trades, loop.time() - opened)
             self._log.info("disconnected", reason=connection.reason, trades=self.trades - trades)
+        return await _result_or_cancel(next_one)
+
+    def _begin(self) -> None:
+        self.connections += 1
+        self._resuming = set(self._symbols)
+        self._log.info("connected", connections=self.connections)
+        for repairer in self._repairers.values():
+            repairer.connected()
+
+    async def _successor(self, current: Connection) -> Connection:
+        """Opens the next connection before this one is cut, and ends this one when the next has something to say.
+
+        What both tell comes twice, and the sinks drop it; the next one's frames wait until all of this one's are taken.
+        """
+        early_s = self._venue.limits.lifetime_s * (_EARLY[0] + (_EARLY[1] - _EARLY[0]) * self._delays.random())
+        try:
+            async with asyncio.timeout(early_s if early_s < math.inf else None):
+                await self._renew.wait()
+        except TimeoutError:
+            pass
+        delays = replace(self._delays)
+        while True:
+            try:
+                successor = await self._open()
+                break
+            except VenueError as error:
+                self._log.warning("no replacement yet", error=str(error))
+                await asyncio.sleep(max(error.retry_after_s, delays.next_s()))
+        try:
+            await successor.heard(_OVERLAP_S)
+        except BaseException:
+            await successor.leave()
+            raise
+        current.close("replaced")
+        return successor
 
     async def _halt(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        if self._connection is not None:
-            self._connection.close("stopped")
+        if self._current is not None:
+            self._current.close("stopped")
 
     # --- frames ---------------------------------------------------------------------------------------------------------
 
@@ -141,52 +235,77 @@ class LiveCollector:
         while frames := await connection.frames():
             self.last_frame_ns = self._clock_ns()
             self.frames += len(frames)
+            if self._record:
+                await self._record(frames, connection.stamps)
             await self._deliver(self._parse(frames), stop)
 
     async def _deliver(self, parsed: Parsed, stop: asyncio.Event) -> None:
         self.other += parsed.other
+        self.rejected += len(parsed.rejects)
         for symbol, reject in parsed.rejects:
             await self._reject(symbol, reject)
-        if self._venue.ids is IdRule.CONTIGUOUS:
-            await self._repair_first(parsed, stop)
+        if parsed.reconnect:
+            self._renew.set()
+        for refusal in parsed.refusals:
+            self._refuse(refusal)
+        await self._repair_first(parsed, stop)
         for symbol, trades in parsed.trades.items():
-            self.trades += len(trades.ts_ns)
-            await self._sinks[symbol].put(trades, parsed.raws(symbol))
+            await self._put(symbol, trades, parsed)
+
+    async def _put(self, symbol: str, trades: RawTrades, parsed: Parsed) -> None:
+        if not len(trades.ts_ns):
+            return
+        self.trades += len(trades.ts_ns)
+        self.lag_ns = self.last_frame_ns - int(trades.ts_ns.max())
+        await self._sinks[symbol].put(trades, parsed.raws(symbol), resumed=symbol in self._resuming)
+        self._resuming.discard(symbol)
 
     async def _repair_first(self, parsed: Parsed, stop: asyncio.Event) -> None:
-        """Has holes before and in these trades filled; returns when that is done, or too slow to wait for."""
-        repairers = []
-        for symbol, trades in parsed.trades.items():
-            if holes := missing(self._sinks[symbol].last_id(), np.asarray(trades.ids)):
-                repairers.append(self._repairers[symbol])
-                repairers[-1].want(holes)
-        if repairers and sum(repairer.pages for repairer in repairers) < self._rules.hold_pages:
-            await _unless(stop, _all_settled(repairers), self._rules.hold_s)
+        """Has what lacks before and in these trades asked for; returns when that is done, or too slow to wait for."""
+        worth = [self._repairers[symbol] for symbol, trades in parsed.trades.items() if self._repairers[symbol].saw(trades)]
+        if worth:
+            await _unless(stop, _all_settled(worth), self._rules.hold_s)
 
-    def _repairer(self, symbol: str) -> Repairer:
-        return Repairer(
-            symbol=symbol,
-            sink=self._sinks[symbol],
-            history=self._history(symbol),
-            page_size=self._venue.limits.page_size,
-            reject=self._reject,
-            log=self._log.bind(symbol=symbol),
-            rules=self._rules,
-        )
+    def _refuse(self, refusal: Refusal) -> None:
+        """Goes on with what isn't refused; VenueError where nothing is left."""
+        self._log.error("the venue refuses a subscription", symbol=refusal.symbol, reason=refusal.reason)
+        where = f"{self._venue.name}: subscription refused"
+        if not refusal.symbol:
+            if not self.trades:
+                raise VenueError(f"{where}: {refusal.reason}")
+            return
+        self.refused[refusal.symbol] = refusal.reason
+        if len(self.refused) == len(self._symbols):
+            told = "; ".join(f"{symbol}: {reason}" for symbol, reason in sorted(self.refused.items()))
+            raise VenueError(f"{where}: {told}", fatal=True)
+
+    # --- repair ---------------------------------------------------------------------------------------------------------
+
+    def _repairer(self, symbol: str) -> Repairer | Overlapper:
+        log = self._log.bind(symbol=symbol)
+        market = Market(symbol, self._sinks[symbol], self._history(symbol), self._reject, self._gap_log, log)
+        if self._venue.ids is IdRule.CONTIGUOUS:
+            return Repairer(market, page_size=self._venue.limits.page_size, rules=self._rules)
+        return Overlapper(market, rules=self._rules)
 
     def _history(self, symbol: str) -> History:
-        async def page(from_id: int, limit: int) -> Parsed:
-            path = self._venue.history_path(symbol, Span(from_id, from_id + limit - 1), None)
-            assert path is not None, "a walk has a first page"
-            body = await self._rest.get(path)
-            return self._venue.parse_history(symbol, body)
+        async def answer(span: Span, page: RawTrades | None) -> Parsed | None:
+            path = self._venue.history_path(symbol, span, page)
+            return None if path is None else self._venue.parse_history(symbol, await self._rest.get(path))
 
-        return page
+        return answer
 
 
-async def _all_settled(repairers: Sequence[Repairer]) -> None:
+async def _all_settled(repairers: Sequence[Repairer | Overlapper]) -> None:
     for repairer in repairers:
         await repairer.settled.wait()
+
+
+async def _result_or_cancel(task: asyncio.Task[T]) -> T | None:
+    """What a task has given; one that isn't done is cancelled."""
+    task.cancel()
+    await asyncio.wait({task})
+    return None if task.cancelled() else task.result()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Self
 
 import aiohttp
 from yarl import URL
 
-from collectors.connection import Delays, MiB, is_fatal, retry_after
+from collectors.connection import MiB
+from collectors.delays import Delays, is_fatal, retry_after
+from collectors.pace import Pace
 from collectors.venues.parsed import plain
 from pipeline.errors import VenueError
 
@@ -28,6 +31,7 @@ class RestClient:
         self,
         base_url: str,
         *,
+        requests_per_s: float = math.inf,
         timeout_s: float = 10.0,
         tries: int = 4,
         patience_s: float = 60.0,
@@ -41,6 +45,7 @@ class RestClient:
         self._delays = delays
         self._sleep = sleep
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._pace = Pace(requests_per_s, sleep=sleep)
         self._not_before = 0.0  # loop time
         self._session: aiohttp.ClientSession | None = None
 
@@ -52,12 +57,16 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str) -> bytes:
-        """The body behind `path` (with its query, encoded). VenueError when the tries are used up, or one is enough to know."""
+    async def get(self, path: str, *, urgent: bool = True) -> bytes:
+        """The body behind `path` (with its query, encoded). VenueError when the tries are used up, or one is enough to know.
+
+        What is not `urgent` waits until nothing urgent does.
+        """
         delays = self._delays()
         async with self._turns:
             for left in reversed(range(self._tries)):
                 await self._wait_for_leave()
+                await self._pace.turn(urgent=urgent)
                 try:
                     return await self._once(path)
                 except VenueError as error:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.minute import Gap
+from pipeline.minute import Gap, IdRange
 from pipeline.trade import RawTrades
 from pipeline.writer import Raws, Writer
 
 BATCHES = 16
+
+Item = tuple[RawTrades, Raws, dict[str, bool]]
 
 
 @dataclass(slots=True)
@@ -23,26 +25,43 @@ class Feed:
     writer: Writer
     clock_ns: Callable[[], int]
     flush_s: float = 0.1
-    _queue: asyncio.Queue[tuple[RawTrades, Raws, bool] | None] = field(default_factory=lambda: asyncio.Queue(BATCHES))
+    _queue: asyncio.Queue[Item | None] = field(default_factory=lambda: asyncio.Queue(BATCHES))
     _last_id: int | None = None
+    _last_ns: int | None = None
     _closing: bool = False
     _ticked: bool = False
 
-    async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
-        """Hands trades over; waits while the writer is behind."""
-        await self._queue.put((trades, raws, repair))
-        newest = _highest(trades)
+    async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False) -> None:
+        """Hands trades over; waits while the writer is behind.
+
+        `repair`: a page of history, with all trades between its ends. `resumed`: the first live trades since a pause or the
+        start, before which some may have been missed.
+        """
+        await self._queue.put((trades, raws, {"repair": repair, "resumed": resumed}))
+        newest, newest_ns = _highest(trades), int(trades.ts_ns.max()) if len(trades.ts_ns) else 0
         if newest is not None:
             self._last_id = newest if self._last_id is None else max(self._last_id, newest)
+        if 0 < newest_ns <= self.clock_ns() + self.writer.options.future_ns:  # what lies beyond is no trade
+            self._last_ns = max(newest_ns, self._last_ns or 0)
 
     def last_id(self) -> int | None:
-        """The highest id handed over, or stored before; None at the very start."""
-        known = [i for i in (self._last_id, self.writer.last_id) if isinstance(i, int)]
+        """The highest id handed over, or stored before; None at the very start, also where only older history is stored."""
+        stored = self.writer.last_id if self.writer.began else None
+        known = [i for i in (self._last_id, stored) if isinstance(i, int)]
         return max(known, default=None)
+
+    def last_ns(self) -> int | None:
+        """The latest exchange time handed over, or stored before; None at the very start, as `last_id`."""
+        stored = self.writer.last_ns if self.writer.began else 0
+        return max(self._last_ns or 0, stored) or None
 
     def gaps(self) -> list[Gap]:
         """Holes in the ids that the writer knows of."""
         return self.writer.gaps()
+
+    def known_ids(self) -> IdRange | None:
+        """The first and the last id between which `gaps` tells all that is missing; None where it can't tell."""
+        return self.writer.known_ids()
 
     def tick(self) -> None:
         """Asks for a flush that seals by the clock and keeps the lease. Never waits: where trades queue up, it comes next."""
@@ -62,7 +81,7 @@ class Feed:
         while not (self._closing and self._queue.empty()):
             item = await self._next(None if due is None else due - now())
             if item:
-                await self.writer.take(item[0], item[1], repair=item[2])
+                await self.writer.take(item[0], item[1], **item[2])
                 due = due or now() + self.flush_s
             if self._ticked:
                 self._ticked = False
@@ -72,7 +91,7 @@ class Feed:
                 due = None
         await self.writer.stop()
 
-    async def _next(self, wait_s: float | None) -> tuple[RawTrades, Raws, bool] | None:
+    async def _next(self, wait_s: float | None) -> Item | None:
         """The next trades of the queue, or None when none came in time, or there is something else to do."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):

@@ -6,7 +6,7 @@ A batch goes through three steps: `admit` drops what was seen, `reopen` is given
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -73,13 +73,14 @@ class Footprint:
         self.stream = ""
         self.doubt_until = -1  # minutes stored by a run that this cursor knows nothing of (Redis was lost)
         self._touched: set[int] = set()  # stored minutes whose completeness changed
+        self._offered: TradeBatch | None = None  # the batch under way, whole
 
     # --- in -------------------------------------------------------------------------------------------------------------
 
     def admit(self, batch: TradeBatch) -> Admitted:
         """Parts a batch into what is fresh, what only its minute can tell, and what was seen."""
         self._touched.clear()  # the batch before is done with
-        batch = self.ids.sort(batch)
+        batch = self._offered = self.ids.sort(batch)
         fresh, doubtful = self.ids.judge(batch)
         if self.doubt_until >= 0:
             old = fresh & (batch.ts_ns < (self.doubt_until + 1) * NS_PER_MINUTE)
@@ -96,6 +97,12 @@ class Footprint:
         if held.any():
             self.ids.remember(doubtful.take(held))
         return doubtful.take(~held)
+
+    def forgot(self, minute: Minute) -> bool:
+        """Whether a stored minute was sealed by a run that this cursor knows nothing of: it holds what was not taken."""
+        by_id = self.ids.rule is IdRule.MONOTONIC
+        ends = ((minute.first_trade_id, minute.first_ns), (minute.last_trade_id, minute.last_ns))
+        return any(self.ids.lacks(trade_id if by_id else ns, trade_id) for trade_id, ns in ends)  # type: ignore[arg-type]
 
     def wanted(self, batch: TradeBatch) -> list[int]:
         """The minutes that must be looked up in the store before `batch` may be added: they may exist already."""
@@ -117,10 +124,11 @@ class Footprint:
 
     def add(self, batch: TradeBatch) -> None:
         """Sums fresh trades into their minutes. Each minute up to `newest_minute` must have been looked up."""
-        self._touched.clear()
+        holes = self.ids.gaps() if batch.apart else []
+        self._touched = self.ids.add(batch, self._offered)
+        self._offered = None
         if not len(batch):
             return
-        self._touched = self.ids.add(batch)
         self._widen_to(batch.price_scale, batch.size_scale)
         batch = batch.widened(self.price_scale, self.size_scale)
         group = fixed.at_scale(self.price_group, self.price_scale) if self.price_group else 0
@@ -130,7 +138,7 @@ class Footprint:
             if bucket is None:
                 bucket = self.open[part.minute] = OpenMinute(part.minute, late=part.minute < self.newest_minute)
             bucket.merge(part, group, rule is IdRule.OPAQUE)
-            bucket.repaired |= batch.repair
+            bucket.repaired |= batch.repair or (bool(holes) and _fills(part.id_ranges, holes))
             self.newest_minute = max(self.newest_minute, part.minute)
             self.volume += sum(row[3] for row in part.levels)
         self.trades += len(batch)
@@ -181,6 +189,10 @@ class Footprint:
     def gaps(self) -> list[Gap]:
         """Holes known now."""
         return self.ids.gaps()
+
+    def known_ids(self) -> IdRange | None:
+        """The first and the last id between which `gaps` tells all that is missing; None where it can't tell."""
+        return self.ids.known()
 
     # --- the cursor -----------------------------------------------------------------------------------------------------
 
@@ -252,3 +264,8 @@ class Footprint:
             bucket.widen(by_price, by_size)
         self.volume *= by_size
         self.price_scale, self.size_scale = price_scale, size_scale
+
+
+def _fills(ranges: Sequence[IdRange], holes: Sequence[Gap]) -> bool:
+    """Whether any of these ids were known to be missing."""
+    return any(first <= hole.last_id and last >= hole.first_id for first, last in ranges for hole in holes)

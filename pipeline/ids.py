@@ -7,21 +7,19 @@ minute itself can tell (a trade that was taken stands in its minute's ids).
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.instrument import IdRule
 from pipeline.minute import Gap, IdRange, minute_of
+from pipeline.recent import RecentIds
 from pipeline.trade import TradeBatch, TradeId
+from pipeline.unseen import Mask
 
 MAX_RANGES = 1000  # holes remembered for each instrument; below the oldest, minutes are asked
-RECENT = 512  # ids remembered where ids are not contiguous: stored with every flush, so few
-
-Mask = NDArray[np.bool_]
 
 
 class RangeSet:
@@ -68,8 +66,11 @@ class Tracker(Protocol):
     def judge(self, batch: TradeBatch) -> tuple[Mask, Mask]:
         """For a sorted batch: which rows are fresh, and which are doubtful. The rest was seen (or stands twice in it)."""
 
-    def add(self, batch: TradeBatch) -> set[int]:
-        """Takes fresh rows in. Returns the minutes whose completeness that changes."""
+    def add(self, batch: TradeBatch, offered: TradeBatch | None = None) -> set[int]:
+        """Takes fresh rows in. Returns the minutes whose completeness that changes.
+
+        `offered`: all rows of the sorted batch that these are left of. A page of history holds all between its ends.
+        """
 
     def remember(self, batch: TradeBatch) -> None:
         """Takes in rows that a stored minute was found to hold, in any order."""
@@ -77,8 +78,21 @@ class Tracker(Protocol):
     def gaps(self) -> list[Gap]:
         """The holes known now, in id order."""
 
+    def known(self) -> IdRange | None:
+        """The first and the last id between which `gaps` tells all that is missing; None where it can't tell."""
+
     def proven(self, minute_start_ns: int) -> bool:
-        """Whether ids reach back to before this time without our recording having begun later."""
+        """Whether ids prove that of the minute that starts then all was recorded, but for the gaps."""
+
+    def lacks(self, key: int, trade_id: TradeId) -> bool:
+        """Whether this trade surely was not taken, where its minute isn't asked anyway. `key`: its id, or its time."""
+
+    def unseen(self, first: int, last: int) -> list[IdRange]:
+        """What of first..last (ids; times where ids are opaque) may not have been taken, as far as it is remembered."""
+
+    @property
+    def began(self) -> bool:
+        """Whether anything but history fetched apart was taken: then what comes later is meant to join it."""
 
     def state(self) -> dict[str, Any]:
         """All of it, as plain data."""
@@ -92,7 +106,7 @@ def tracker(rule: IdRule, state: dict[str, Any] | None = None) -> Tracker:
 
 
 class ContiguousIds:
-    """Every id is used, so that ids seen are a few ranges, and what lies between them is missing."""
+    """Every id is used, so that ids seen are a few ranges. What lies between them is missing, or was never asked for."""
 
     rule = IdRule.CONTIGUOUS
 
@@ -101,6 +115,9 @@ class ContiguousIds:
         # [first id, last id, time of the first, time of the last], sorted
         self._ranges: list[list[int]] = [list(r) for r in state.get("ranges", ())]
         self._floor: int | None = state.get("floor")  # at or below: forgotten
+        self._unrecorded: set[int] = set(state.get("unrecorded", ()))  # first ids of ranges: what lies below is no gap
+        self._apart: bool = state.get("apart", False)  # nothing but history was taken
+        self._loose: bool = state.get("loose", False)  # the last ids are history: their minute may go on
 
     def sort(self, batch: TradeBatch) -> TradeBatch:
         """By id."""
@@ -119,138 +136,131 @@ class ContiguousIds:
         doubtful = fresh & (ids <= self._floor) if self._floor is not None else np.zeros(len(ids), dtype=bool)
         return fresh & ~doubtful, doubtful
 
-    def add(self, batch: TradeBatch) -> set[int]:
+    def add(self, batch: TradeBatch, offered: TradeBatch | None = None) -> set[int]:
         """Joins the ids above the floor; a hole that opens, narrows or closes touches the minutes at its old edges."""
+        apart = batch.apart
         if self._floor is not None and len(batch) and batch.ids[0] <= self._floor:
             batch = batch.take(slice(int(np.searchsorted(batch.ids, self._floor, "right")), None))
-        if not len(batch):
-            return set()
         touched: set[int] = set()
         ids, ts = batch.ids, batch.ts_ns
-        breaks = np.flatnonzero(ids[1:] - ids[:-1] != 1) + 1
-        for start, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(ids)), strict=True):
-            touched |= self._join(int(ids[start]), int(ids[end - 1]), int(ts[start]), int(ts[end - 1]))
-        excess = len(self._ranges) - MAX_RANGES
-        if excess > 0:
-            self._floor = self._ranges[excess - 1][1]
-            del self._ranges[:excess]
+        breaks = (np.flatnonzero(ids[1:] - ids[:-1] != 1) + 1).tolist()
+        for start, end in zip((0, *breaks), (*breaks, len(ids)), strict=True) if len(ids) else ():
+            touched |= self._join([int(ids[start]), int(ids[end - 1]), int(ts[start]), int(ts[end - 1])], apart)
+        if apart and self._unrecorded:
+            touched |= self._recorded_within(batch if offered is None else offered)
+        self._forget()
         return touched
 
     def remember(self, batch: TradeBatch) -> None:
         """Joins them as if they were fresh."""
         self.add(self.sort(batch))
 
+    def known(self) -> IdRange | None:
+        """From the first id remembered to the last."""
+        return (self._ranges[0][0], self._ranges[-1][1]) if self._ranges else None
+
     def gaps(self) -> list[Gap]:
-        """Between each two ranges one."""
-        return [Gap(a[1] + 1, b[0] - 1, a[3], b[2]) for a, b in zip(self._ranges, self._ranges[1:], strict=False)]
+        """Between each two ranges one, unless that was never asked for."""
+        return [gap for above, gap in self._holes() if above not in self._unrecorded]
 
     def proven(self, minute_start_ns: int) -> bool:
-        """Whether an earlier trade, or the venue's very first, was seen."""
-        return bool(self._ranges) and (self._ranges[0][2] < minute_start_ns or self._ranges[0][0] <= 1)
+        """Whether an earlier trade, or the venue's very first, was seen, and none here was left out on purpose."""
+        ranges, minute = self._ranges, minute_of(minute_start_ns)
+        if not ranges or (ranges[0][2] >= minute_start_ns and ranges[0][0] > 1):
+            return False
+        if self._loose and minute >= minute_of(ranges[-1][3]):
+            return False
+        return not self._unrecorded or not any(minute in h.minutes for above, h in self._holes() if above in self._unrecorded)
+
+    def lacks(self, key: int, trade_id: TradeId) -> bool:
+        """Minutes say it themselves: they are asked."""
+        return False
+
+    def unseen(self, first: int, last: int) -> list[IdRange]:
+        """What lies in no range."""
+        found = []
+        for start, end, _, _ in self._ranges:
+            if first < start:
+                found.append((first, min(last, start - 1)))
+            first = max(first, end + 1)
+            if first > last:
+                break
+        found += [(first, last)]
+        return [(a, b) for a, b in found if a <= b]
 
     @property
     def last_id(self) -> TradeId | None:
         """The highest id seen."""
         return self._ranges[-1][1] if self._ranges else None
 
-    def state(self) -> dict[str, Any]:
-        """The ranges and the floor."""
-        return {"ranges": self._ranges, "floor": self._floor}
+    @property
+    def began(self) -> bool:
+        """Whether anything but history was taken."""
+        return bool(self._ranges) and not self._apart
 
-    def _join(self, first: int, last: int, first_ns: int, last_ns: int) -> set[int]:
-        ranges = self._ranges
+    def state(self) -> dict[str, Any]:
+        """The ranges and the floor, and what of the holes is no gap."""
+        state: dict[str, Any] = {"ranges": self._ranges, "floor": self._floor}
+        if self._unrecorded:
+            state["unrecorded"] = sorted(self._unrecorded)
+        return state | {name: True for name in ("apart", "loose") if getattr(self, f"_{name}")}
+
+    # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _holes(self) -> Iterator[tuple[int, Gap]]:
+        """What lies between each two ranges, and the first id above it."""
+        for a, b in pairwise(self._ranges):
+            yield b[0], Gap(a[1] + 1, b[0] - 1, a[3], b[2])
+
+    def _join(self, new: list[int], apart: bool) -> set[int]:
+        ranges, (first, last, first_ns, last_ns) = self._ranges, new
         if ranges and first == ranges[-1][1] + 1:  # the usual case: the next ids
+            ends = {minute_of(ranges[-1][3])} if self._loose else set()
             ranges[-1][1], ranges[-1][3] = last, last_ns
-            return set()
+            self._apart, self._loose = self._apart and apart, apart
+            return ends
         at = bisect_left(ranges, first, key=lambda r: r[0])
         edges = {r[3] for r in ranges[max(0, at - 1) : at]} | {r[2] for r in ranges[at : at + 1]} if ranges else set()
-        ranges.insert(at, [first, last, first_ns, last_ns])
+        self._note_holes(at, first, apart)
+        ranges.insert(at, new)
         if at + 1 < len(ranges) and ranges[at + 1][0] == last + 1:
             after = ranges.pop(at + 1)
+            self._unrecorded.discard(after[0])
             ranges[at][1], ranges[at][3] = after[1], after[3]
         if at and ranges[at - 1][1] + 1 == first:
             joined = ranges.pop(at)
+            self._unrecorded.discard(first)
             ranges[at - 1][1], ranges[at - 1][3] = joined[1], joined[3]
         return {minute_of(ns) for ns in edges | ({first_ns, last_ns} if edges else set())}
 
+    def _note_holes(self, at: int, first: int, apart: bool) -> None:
+        """Before a range is inserted: what the holes beside it are. The parts of a hole are what the whole was."""
+        ranges = self._ranges
+        if at == len(ranges):  # once recording began, all that comes later is meant to be there
+            inherits = bool(ranges) and self._apart
+            self._apart = apart and (self._apart or not ranges)
+            self._loose = apart
+        else:
+            inherits = at > 0 and ranges[at][0] in self._unrecorded
+            self._apart = self._apart and apart
+            if apart and not at:
+                self._unrecorded.add(ranges[0][0])
+        if inherits:
+            self._unrecorded.add(first)
 
-class RecentIds:
-    """Ids that prove only order, or nothing: the last ids are remembered, and everything up to a floor is in doubt.
+    def _recorded_within(self, page: TradeBatch) -> set[int]:
+        """A page of history was asked for as a whole: what lacks between its ends is a gap."""
+        if not len(page):
+            return set()
+        first, last = int(page.ids[0]), int(page.ids[-1])
+        asked = [(above, h) for above, h in self._holes() if above in self._unrecorded and first < h.first_id and above <= last]
+        self._unrecorded -= {above for above, _ in asked}
+        return {minute_of(ns) for _, hole in asked for ns in (hole.before_ns, hole.after_ns)}
 
-    Monotonic ids have their place by the id itself; opaque ones by time.
-    """
-
-    def __init__(self, rule: IdRule, state: dict[str, Any] | None = None) -> None:
-        state = state or {}
-        self.rule = rule
-        self._recent: deque[tuple[int, int | str]] = deque((k, i) for k, i in state.get("recent", ()))
-        self._known = {i for _, i in self._recent}
-        self._top: int | None = state.get("top")
-        self._floor: int | None = state.get("floor")
-
-    def sort(self, batch: TradeBatch) -> TradeBatch:
-        """By id, or by time where ids are opaque."""
-        keys = self._keys(batch)
-        return batch if (keys[1:] >= keys[:-1]).all() else batch.take(np.argsort(keys, kind="stable"))
-
-    def judge(self, batch: TradeBatch) -> tuple[Mask, Mask]:
-        """Exact above the floor; at or below it all is doubtful but what is remembered."""
-        keys = self._keys(batch)
-        none = np.zeros(len(batch), dtype=bool)
-        if self.rule is IdRule.MONOTONIC and (self._top is None or (len(keys) and keys[0] > self._top)):
-            fresh = np.ones(len(batch), dtype=bool)
-            fresh[1:] = keys[1:] != keys[:-1]
-            return fresh, none
-        known = set(self._known)
-        fresh = none.copy()
-        for row, trade_id in enumerate(batch.ids.tolist()):
-            if trade_id not in known:
-                known.add(trade_id)
-                fresh[row] = True
-        doubtful = fresh & (keys <= self._floor).astype(bool) if self._floor is not None else none
-        return fresh & ~doubtful, doubtful
-
-    def add(self, batch: TradeBatch) -> set[int]:
-        """Remembers the ids, forgets the oldest. No minute's completeness hangs on it."""
-        keys = self._keys(batch)
-        if len(keys) > RECENT:  # all but the last would be forgotten at once
-            self._recent.clear()
-            self._known.clear()
-            cut = len(keys) - RECENT
-            self._floor = max(self._floor or 0, self._top or 0, int(keys[cut - 1]))
-            batch, keys = batch.take(slice(cut, None)), keys[cut:]
-        for key, trade_id in zip(keys.tolist(), batch.ids.tolist(), strict=True):
-            self._recent.append((key, trade_id))
-            self._known.add(trade_id)
-        if len(keys):
-            self._top = max(self._top or 0, int(keys[-1]))
-        while len(self._recent) > RECENT:
-            key, trade_id = self._recent.popleft()
-            self._known.discard(trade_id)
-            self._floor = max(self._floor or 0, key)
-        return set()
-
-    def remember(self, batch: TradeBatch) -> None:
-        """Needs nothing: asked again, the minute gives the same answer."""
-
-    def gaps(self) -> list[Gap]:
-        """None can be known."""
-        return []
-
-    def proven(self, minute_start_ns: int) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def last_id(self) -> TradeId | None:
-        """The highest id, or with opaque ids the one taken last."""
-        if self.rule is IdRule.MONOTONIC:
-            return self._top
-        return self._recent[-1][1] if self._recent else None
-
-    def state(self) -> dict[str, Any]:
-        """The remembered ids with their places, and the floor."""
-        return {"recent": [list(r) for r in self._recent], "top": self._top, "floor": self._floor}
-
-    def _keys(self, batch: TradeBatch) -> NDArray[Any]:
-        return batch.ids if self.rule is IdRule.MONOTONIC else batch.ts_ns
+    def _forget(self) -> None:
+        """The oldest ranges, where there are too many."""
+        excess = len(self._ranges) - MAX_RANGES
+        if excess > 0:
+            self._floor = self._ranges[excess - 1][1]
+            self._unrecorded -= {r[0] for r in self._ranges[: excess + 1]}
+            del self._ranges[:excess]

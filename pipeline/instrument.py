@@ -29,6 +29,7 @@ ID_RULES = {
     "bitstamp": IdRule.MONOTONIC,
     "bitflyer": IdRule.MONOTONIC,
     "bybit": IdRule.OPAQUE,
+    "bybit-spot": IdRule.OPAQUE,
 }
 
 

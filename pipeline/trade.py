@@ -78,6 +78,8 @@ class TradeBatch:
     side: NDArray[np.int8]
     count: NDArray[np.int64]
     repair: bool = False  # fetched afterwards to fill a hole
+    resumed: bool = False  # the first live ones after a pause: between what was taken before and these, some may lack
+    apart: bool = False  # history that need not join what is recorded: what lies between was never asked for
 
     def __len__(self) -> int:
         return len(self.ts_ns)
@@ -113,8 +115,8 @@ class TradeBatch:
         )
 
     @classmethod
-    def of(cls, trades: Sequence[Trade], *, repair: bool = False) -> TradeBatch:
-        """Single trades as columns."""
+    def of(cls, trades: Sequence[Trade], **kind: bool) -> TradeBatch:
+        """Single trades as columns. `kind`: repair, resumed or apart."""
         price_scale = max((fixed.scale_of(t.price) for t in trades), default=0)
         size_scale = max((fixed.scale_of(t.size) for t in trades), default=0)
         return cls(
@@ -126,7 +128,7 @@ class TradeBatch:
             size_scale=size_scale,
             side=np.array([t.side for t in trades], dtype=np.int8),
             count=np.array([t.count for t in trades], dtype=np.int64),
-            repair=repair,
+            **kind,
         )
 
 
@@ -142,17 +144,17 @@ class RawTrades:
     count: NDArray[np.int64] | None = None  # None: each trade is one
     reasons: dict[int, str] = field(default_factory=dict)  # rows that the reader refuses already
 
-    def checked(
-        self, scales: tuple[int, int] = (0, 0), *, latest_ns: int, repair: bool = False
-    ) -> tuple[TradeBatch, dict[int, str]]:
-        """The rows that are trades, and for each other row the reason. `latest_ns`: times beyond it are refused."""
+    def checked(self, scales: tuple[int, int] = (0, 0), *, latest_ns: int, **kind: bool) -> tuple[TradeBatch, dict[int, str]]:
+        """The rows that are trades, and for each other row the reason. `latest_ns`: times beyond it are refused.
+
+        `kind`: repair, resumed or apart.
+        """
         price = fixed.parse_column(self.price, scales[0])
         size = fixed.parse_column(self.size, scales[1])
         count = np.ones(len(self.ts_ns), dtype=np.int64) if self.count is None else self.count
         reasons = _refused(self.ts_ns, price, size, count, latest_ns) | self.reasons
-        batch = TradeBatch(
-            id_column(self.ids), self.ts_ns, price.values, price.scale, size.values, size.scale, self.side, count, repair
-        )
+        ids = id_column(self.ids)
+        batch = TradeBatch(ids, self.ts_ns, price.values, price.scale, size.values, size.scale, self.side, count, **kind)
         if reasons:
             keep = np.ones(len(batch), dtype=bool)
             keep[list(reasons)] = False
@@ -214,4 +216,6 @@ def concat(batches: Iterable[TradeBatch]) -> TradeBatch:
         np.concatenate([b.side for b in wide]),
         np.concatenate([b.count for b in wide]),
         any(b.repair for b in wide),
+        any(b.resumed for b in wide),
+        any(b.apart for b in wide),
     )

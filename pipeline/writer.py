@@ -21,7 +21,7 @@ from pipeline import codec, crash, open_minute
 from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
 from pipeline.footprint import Footprint
 from pipeline.instrument import IdRule, Instrument
-from pipeline.minute import Gap, Minute
+from pipeline.minute import Gap, IdRange, Minute
 from pipeline.patience import patiently
 from pipeline.ports import Keeper
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S, RawTrades, Reject, TradeBatch, TradeId, concat
@@ -82,7 +82,7 @@ class Writer:
     _unflushed: int = 0
     _ring: deque[TradeBatch] = field(default_factory=deque)
     _sending: asyncio.Task[None] | None = None
-    _kept_id: TradeId | None = None  # the last id of the newest minute below the window, where the cursor knows nothing of it
+    _kept: Minute | None = None  # the newest minute below the window, where the cursor knows nothing of it
 
     async def start(self) -> None:
         """Takes the lease and goes on where the last flush stopped. WriterHeld; BadValue for settings that don't fit."""
@@ -95,10 +95,14 @@ class Writer:
             await self.abandon()  # the next who tries must not find it held
             raise
 
-    async def take(self, raw: RawTrades, raws: Raws, *, repair: bool = False) -> int:
-        """Checks, sums and remembers trades; what can't be one goes to the dead letters. Returns how many were fresh."""
+    async def take(self, raw: RawTrades, raws: Raws, **kind: bool) -> int:
+        """Checks, sums and remembers trades; what can't be one goes to the dead letters. Returns how many were fresh.
+
+        `kind`, if any: `repair` for a page of history that fills a hole, `resumed` for the first live trades after a pause,
+        `apart` for a page of history that need not join what is recorded.
+        """
         scales = (self._footprint.price_scale, self._footprint.size_scale)
-        batch, reasons = raw.checked(scales, latest_ns=self.clock_ns() + self.options.future_ns, repair=repair)
+        batch, reasons = raw.checked(scales, latest_ns=self.clock_ns() + self.options.future_ns, **kind)
         if reasons:
             self.counts.rejected += len(reasons)
             await self.reject([Reject(*raws(row), reason) for row, reason in sorted(reasons.items())])
@@ -171,11 +175,29 @@ class Writer:
     def last_id(self) -> TradeId | None:
         """The highest id taken, or else kept below a Redis that was emptied; None at the very start."""
         last_id = self._footprint.ids.last_id
-        return self._kept_id if last_id is None else last_id
+        return self._kept.last_trade_id if last_id is None and self._kept else last_id
+
+    @property
+    def last_ns(self) -> int:
+        """The latest exchange time taken, or else kept below a Redis that was emptied; 0 at the very start."""
+        return self.watermark_ns or (self._kept.last_ns if self._kept else 0)
+
+    @property
+    def began(self) -> bool:
+        """Whether anything but history fetched apart was taken, so that live trades go on from there."""
+        return self._footprint.ids.began or (self._footprint.ids.last_id is None and self._kept is not None)
+
+    def unseen(self, first: int, last: int) -> list[IdRange]:
+        """What of first..last (ids; times in ns where ids are opaque) may not have been taken, as far as it is remembered."""
+        return self._footprint.ids.unseen(first, last)
 
     def gaps(self) -> list[Gap]:
         """Holes in the ids known now."""
         return self._footprint.gaps()
+
+    def known_ids(self) -> IdRange | None:
+        """The first and the last id between which `gaps` tells all that is missing; None where it can't tell."""
+        return self._footprint.known_ids()
 
     # --- starting -------------------------------------------------------------------------------------------------------
 
@@ -191,8 +213,7 @@ class Writer:
         if newest is not None and newest > self._footprint.newest_minute:
             # minutes were kept that this cursor knows nothing of: Redis went back, or was emptied
             self._footprint.newest_minute = self._footprint.doubt_until = newest
-            kept = (await self._look_up([newest])).get(newest)
-            self._kept_id = kept.last_trade_id if kept else None
+            self._kept = (await self._look_up([newest])).get(newest)
         await self._prefer_kept()
 
     async def _prefer_kept(self) -> None:
@@ -268,14 +289,17 @@ class Writer:
         Contiguous ids can always tell, others only where it is known that Redis went back.
         """
         ever = self.rule is IdRule.CONTIGUOUS
-        asked = [start for start, minute in stored.items() if minute and (ever or start <= self._footprint.doubt_until)]
+        footprint = self._footprint
+        forgotten = [start for start, minute in stored.items() if minute and footprint.forgot(minute)]
+        footprint.doubt_until = max([footprint.doubt_until, *forgotten])
+        asked = [start for start, minute in stored.items() if minute and (ever or start <= footprint.doubt_until)]
         if not asked:
             return fresh
         late = np.isin(fresh.ts_ns // NS_PER_MINUTE, asked)
-        new = self._footprint.settle(fresh.take(late), stored)
+        new = footprint.settle(fresh.take(late), stored)
         held = int(late.sum()) - len(new)
         self.counts.duplicates += held
-        return self._footprint.ids.sort(concat([new, fresh.take(~late)])) if held else fresh
+        return footprint.ids.sort(concat([new, fresh.take(~late)])) if held else fresh
 
     async def _refuse_damaged(self, batch: TradeBatch, damaged: dict[int, str]) -> TradeBatch:
         """Trades of a minute whose stored copy is damaged can't be merged: they go to the dead letters, not lost."""
@@ -364,8 +388,8 @@ class Writer:
         self.counts.rewinds += 1
         self._unflushed = 0
         await self._load()
-        for batch in list(self._ring):  # nothing is on its way now, so that this can't rewind again
-            await self._fold(batch)
+        for number, batch in enumerate(list(self._ring)):  # nothing is on its way now, so that this can't rewind again
+            await self._fold(batch if number else replace(batch, resumed=True))  # what came before may be lost
 
     async def _release(self) -> None:
         lease, self._lease = self._lease, None

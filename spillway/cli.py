@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 import sys
 from collections.abc import Callable, Coroutine
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,7 @@ import typer
 from pipeline.errors import BadValue, SpillwayError
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import minute_text
+from sinks.ledger.gap import GapState
 from spillway.app import App, opened
 from spillway.log import set_up_logging
 from spillway.progress import progress
@@ -66,11 +68,20 @@ def demo(
 
 
 @app.command(epilog="Example: spillway run -c config/spillway.yaml")
-def run(config: ConfigOption = None, data: DataOption = None) -> None:
-    """Collects live trades until SIGTERM, which loses nothing; seals, spills and compacts meanwhile."""
+def run(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    max_instruments: Annotated[
+        int | None, typer.Option(min=1, help="Take at most so many; further processes with the same settings take the others.")
+    ] = None,
+) -> None:
+    """Collects live trades until SIGTERM, which loses nothing; seals, spills and compacts meanwhile.
+
+    A second process with the same settings stands by, and takes over within seconds.
+    """
     from spillway.service import run_service
 
-    _with_app(_settings(config, data), run_service)
+    _with_app(_settings(config, data), lambda app: run_service(app, most=max_instruments))
 
 
 @app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")
@@ -156,6 +167,30 @@ def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
         _print(found, describe(found), as_json)
 
     _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway gaps --venue binance --symbol BTCUSDT --state lost --minutes")
+def gaps(
+    venue: Annotated[str | None, typer.Option("--venue", help="Only of this venue.")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="Only of this symbol.")] = None,
+    state: Annotated[GapState | None, typer.Option(help="Only those that this became of.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First time, UTC: 2024-10-23 or 2024-10-23T14:30.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out.")] = None,
+    limit: Annotated[int, typer.Option(help="The newest so many.")] = 50,
+    minutes: Annotated[bool, typer.Option("--minutes", help="With each gap's minutes, as they are stored.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Trade ids that were never seen, times when nobody listened, and what became of them: repaired, lost, or open."""
+    from spillway import gaps as job
+
+    def work() -> None:
+        wanted = job.Wanted(venue, symbol, state, start, end, limit)
+        found = job.gather(_settings(config, data), wanted, minutes=minutes)
+        _print(found, job.describe(found, _width()), as_json)
+
+    _guarded(work)
 
 
 @app.command(epilog="Example: spillway export --venue binance --symbol BTCUSDT --what bars --every 5m -o bars.parquet")
@@ -244,6 +279,11 @@ def _guarded(work: Callable[[], T]) -> T:
         _exit(1, str(error))
     except KeyboardInterrupt:
         _exit(130, "interrupted")
+
+
+def _width() -> int | None:
+    """How wide the terminal is, if there is one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _report_failures(failures: list[Any]) -> None:

@@ -22,7 +22,7 @@ import orjson
 import pandas as pd
 import structlog
 
-from collectors.connection import Delays
+from collectors.delays import Delays
 from collectors.live import LiveCollector
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
 from collectors.venues.venue import VENUES

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from collectors.tapes.tape import Tape, TapeBlock, open_tape
+from collectors.tapes.tape import NotInTape, Tape, TapeBlock, open_tape
 from pipeline.errors import TapeError
 from pipeline.instrument import IdRule, Instrument, id_rule
 from pipeline.minute import minute_text
@@ -39,6 +39,7 @@ class ReplaySummary:
     gap_ids: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)  # file -> rows
     reasons: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what the user should know of the tapes
     first_minute: int | None = None
     last_minute: int | None = None
     seconds: float = 0.0
@@ -171,13 +172,28 @@ async def replay(
     progress: Progress = lambda tape, done, total, rows: None,
 ) -> ReplaySummary:
     """Replays tapes into an instrument. TapeError before anything is written, if one of them can't be recognised."""
-    tapes = [open_tape(path, instrument, columns=columns) for path in paths]
+    tapes, notes = _opened(paths, instrument, columns)
     streams = {t.stream for t in tapes if t.stream}
     if len(streams) > 1:
         kinds = ", ".join(sorted(streams))
         raise TapeError(f"{instrument}: the tapes hold ids of different sequences ({kinds}): replay one kind at a time")
-    job = Replay(app, instrument, _rule(rule, tapes, instrument), price_group, progress, ReplaySummary(instrument))
+    summary = ReplaySummary(instrument, notes=notes)
+    job = Replay(app, instrument, _rule(rule, tapes, instrument), price_group, progress, summary)
     return await job.run(tapes)
+
+
+def _opened(paths: Sequence[Path], instrument: Instrument, columns: Mapping[str, str] | None) -> tuple[list[Tape], list[str]]:
+    """The tapes, and what there is to say of them. Of a recording's files some may have no trade of the symbol, but not all."""
+    tapes: list[Tape] = []
+    quiet: list[NotInTape] = []
+    for path in paths:
+        try:
+            tapes.append(open_tape(path, instrument, columns=columns))
+        except NotInTape as none:
+            quiet.append(none)
+    if quiet and not tapes:
+        raise quiet[0]
+    return tapes, [*(f"{tape.path}: {tape.note}" for tape in tapes if tape.note), *(f"passed over: {none}" for none in quiet)]
 
 
 def _rule(asked: IdRule | None, tapes: Sequence[Tape], instrument: Instrument) -> IdRule:
@@ -203,6 +219,7 @@ def describe(summary: ReplaySummary) -> list[str]:
     )
     lines += [f"dead letters: {count:,} x {reason}" for reason, count in sorted(summary.reasons.items())]
     lines += [f"dead letters: {file}" for file in summary.dead_letters]
+    lines += [f"note: {note}" for note in summary.notes]
     if summary.gap_ids:
         lines.append(f"missing: {summary.gap_ids:,} trade ids were never seen; their minutes are marked degraded")
     return lines
@@ -220,6 +237,7 @@ def as_dict(summary: ReplaySummary) -> dict[str, object]:
         "missing_ids": summary.gap_ids,
         "dead_letters": summary.dead_letters,
         "reasons": summary.reasons,
+        "notes": summary.notes,
         "seconds": round(summary.seconds, 3),
     }
 

@@ -5,114 +5,116 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
 
 import structlog
 
-from collectors.live import LiveCollector
 from collectors.venues.venue import VENUES
-from pipeline.errors import BadValue, Fenced, JobRunning, SpillwayError, WriterHeld
+from pipeline.errors import BadValue, Fenced, JobRunning, SpillwayError, StorageError
 from pipeline.feed import Feed
-from pipeline.instrument import Instrument, id_rule
+from pipeline.instrument import Instrument
+from pipeline.minute import Minute
 from pipeline.schedule import Job, Schedule
-from pipeline.trade import NS_PER_S, Reject
-from sinks.dead_letters import for_day
+from pipeline.trade import NS_PER_S
+from sinks.ledger.ledger import Ledger, open_ledger
 from spillway.app import App
+from spillway.collecting import Collection, Places, pause
 from spillway.compact import as_dict, compact_finished
-from spillway.settings import Collect
+from spillway.gap_log import LedgerGapLog
+from spillway.klines import KlineChecker, KlineRules, StoredMinutes
 
 log = structlog.get_logger()
 
-STANDBY_S = 1.0  # between two looks whether another writer's lease is free
+RECONCILE_S = 10.0  # between two looks at what became of the gaps
+CHECK_S = 60.0  # between two looks at a venue's klines, at least
+LOOK_S = 1.0  # between two looks whether there is anything left to collect
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMinutes:
+    """The minutes of what this process writes: others are checked by those who write them."""
+
+    stored: StoredMinutes
+    collection: Collection
+
+    async def ready(self, instrument: Instrument, since: int) -> range:
+        """As `StoredMinutes`; none of what another process writes."""
+        return await self.stored.ready(instrument, since) if instrument.symbol in self.collection.feeds else range(0)
+
+    async def load(self, instrument: Instrument, minutes: Iterable[int]) -> Mapping[int, Minute]:
+        """As `StoredMinutes`."""
+        return await self.stored.load(instrument, list(minutes))
 
 
 @dataclass(slots=True)
 class Service:
-    """All collectors of the settings, with their writers and jobs, in one process."""
+    """All collections of the settings, with their writers and jobs, in one process."""
 
     app: App
+    ledger: Ledger | None = None
+    places: Places = field(default_factory=Places)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    feeds: dict[Instrument, Feed] = field(default_factory=dict)
-    collectors: list[LiveCollector] = field(default_factory=list)
+    collections: list[Collection] = field(default_factory=list)
+    checkers: list[KlineChecker] = field(default_factory=list)
+
+    @property
+    def feeds(self) -> Iterator[tuple[Instrument, Feed]]:
+        """What this process writes now."""
+        for collection in self.collections:
+            for symbol, feed in list(collection.feeds.items()):
+                yield Instrument(collection.entry.venue, symbol), feed
 
     async def run(self) -> None:
         """Runs until `stop` is set; then takes no more, flushes what came, finishes jobs, and returns."""
+        for entry in self.app.settings.collect:
+            self.collections.append(Collection(self.app, entry, self._gap_log(entry.venue), self.places))
         schedule = self._schedule()
         schedule.start(time.time_ns)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for entry in self.app.settings.collect:
-                    tasks.create_task(self._collect(entry), name=f"collect {entry.venue}")
+                for collection in self.collections:
+                    tasks.create_task(collection.run(self.stop), name=f"collect {collection.entry.venue}")
+                    tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
+                tasks.create_task(self._while_there_is_hope(), name="hope")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             await schedule.stop()
 
-    async def _collect(self, entry: Collect) -> None:
-        """One venue's symbols: writers first, then the collector; at the end the other way round."""
-        feeds = {symbol: await self._feed(entry, symbol) for symbol in entry.symbols if not self.stop.is_set()}
-        if self.stop.is_set():
+    async def _while_there_is_hope(self) -> None:
+        """A service that every venue refuses for good, and that has collected nothing, ends with that error."""
+        while not self.stop.is_set():
+            reasons = [collection.hopeless for collection in self.collections]
+            if all(reasons):
+                raise SpillwayError(reasons[0])
+            await pause(self.stop, LOOK_S)
+
+    async def _check(self, collection: Collection) -> None:
+        """Holds the venue's minutes against its own account of them, as far as this process writes them."""
+        if self.ledger is None:
             return
-        collector = self._collector(entry, feeds)
-        self.collectors.append(collector)
-        async with asyncio.TaskGroup() as tasks:
-            for symbol, feed in feeds.items():
-                tasks.create_task(feed.run(), name=f"write {entry.venue} {symbol}")
-            await collector.run(self.stop)
-            for feed in feeds.values():
-                await feed.close()
 
-    def _collector(self, entry: Collect, feeds: dict[str, Feed]) -> LiveCollector:
-        venue = VENUES[entry.venue]
-        return LiveCollector(
-            venue=venue,
-            symbols=list(entry.symbols),
-            ws_url=entry.ws_url or venue.ws_url,
-            rest_url=entry.rest_url or venue.rest_url,
-            sinks=feeds,
-            reject=self._reject(entry.venue),
-            clock_ns=time.time_ns,
-            log=log.bind(venue=entry.venue),
+        symbols = collection.entry.symbols
+
+        async def get(path: str) -> bytes:
+            assert collection.rest is not None, "a collection opens it first"
+            return await collection.rest.get(path, urgent=False)
+
+        checker = KlineChecker(
+            venue=collection.venue,
+            symbols=symbols,
+            get=get,
+            minutes=OwnMinutes(StoredMinutes(self.app.window, self.app.keeper), collection),
+            book=self.ledger.klines,
+            rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / collection.venue.limits.requests_per_s)),
         )
+        self.checkers.append(checker)
+        await checker.run(self.stop)
 
-    async def _feed(self, entry: Collect, symbol: str) -> Feed:
-        """A symbol's feed, as soon as no other process writes it: until then this one stands by."""
-        instrument = Instrument(entry.venue, symbol)
-        group = entry.price_group.get(symbol)
-        waiting = False
-        while True:
-            try:
-                feed = await self._open_feed(instrument, group)
-                break
-            except WriterHeld as held:
-                if not waiting:
-                    log.info("standing by", instrument=str(instrument), reason=str(held))
-                waiting = True
-                await _pause(self.stop, STANDBY_S)
-                if self.stop.is_set():
-                    raise
-        self.feeds[instrument] = feed
-        log.info("writing", instrument=str(instrument), last_id=feed.last_id())
-        return feed
-
-    async def _open_feed(self, instrument: Instrument, group: Decimal | None) -> Feed:
-        async def reject(rejects: list[Reject]) -> None:
-            await self._reject(instrument.venue)(instrument.symbol, *rejects)
-
-        stream = VENUES[instrument.venue].stream
-        writer = await self.app.writer(instrument, id_rule(instrument.venue), reject, stream=stream, price_group=group)
-        return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
-
-    def _reject(self, venue: str) -> Callable[..., Awaitable[None]]:
-        async def reject(symbol: str, *rejects: Reject) -> None:
-            day = f"{datetime.now(UTC):%Y-%m-%d}"
-            await for_day(self.app.settings.dead_letter_dir, venue, day).put(rejects)
-            log.warning("dead letters", venue=venue, symbol=symbol, count=len(rejects), reason=rejects[0].reason)
-
-        return reject
+    def _gap_log(self, venue: str) -> LedgerGapLog | None:
+        return LedgerGapLog(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
 
     # --- jobs -----------------------------------------------------------------------------------------------------------
 
@@ -120,14 +122,19 @@ class Service:
         times = self.app.settings.schedule
         jobs = [
             Job("seal", times.seal_every_s, self._seal),
+            Job("reconcile", RECONCILE_S, self._reconcile),
             Job("spill", times.spill_every_s, self._spill),
             Job("compact", times.compact_every_s, self._compact),
         ]
         return Schedule(jobs, lambda name, error: log.error("job failed", job=name, error=str(error)))
 
     async def _seal(self, now_ns: int) -> None:
-        for feed in self.feeds.values():
+        for _, feed in self.feeds:
             feed.tick()
+
+    async def _reconcile(self, now_ns: int) -> None:
+        for collection in self.collections:
+            await collection.reconcile()
 
     async def _spill(self, now_ns: int) -> None:
         try:
@@ -149,29 +156,34 @@ class Service:
             log.info("compaction skipped", reason=str(running))
 
 
-async def run_service(app: App) -> None:
-    """Runs the service until SIGTERM or SIGINT. BadValue for venues that can't be collected."""
+async def run_service(app: App, *, most: int | None = None) -> None:
+    """Runs the service until SIGTERM or SIGINT. `most`: so many instruments; others are left to other processes.
+
+    BadValue for venues that can't be collected.
+    """
     unknown = sorted({c.venue for c in app.settings.collect} - VENUES.keys())
     if unknown:
         raise BadValue(f"collect: venue {unknown[0]!r} can't be collected live: expected one of {', '.join(sorted(VENUES))}")
     if not app.settings.collect:
         raise BadValue("collect: nothing to collect: expected at least one venue with symbols in the settings")
-    service = Service(app)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, service.stop.set)
-    try:
-        await service.run()
-    except Fenced as fenced:
-        raise SpillwayError(f"stopped: {fenced}") from None
-    except WriterHeld:
-        if not service.stop.is_set():
-            raise
+    with _ledger(app.settings.ledger_url) as ledger:
+        service = Service(app, ledger, Places(most))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, service.stop.set)
+        try:
+            await service.run()
+        except Fenced as fenced:
+            raise SpillwayError(f"stopped: {fenced}") from None
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
+@contextmanager
+def _ledger(url: str) -> Iterator[Ledger | None]:
+    """The ledger; None, loudly, where it can't be opened: trades are collected all the same."""
+    with ExitStack() as stack:
+        ledger = None
+        try:
+            ledger = stack.enter_context(open_ledger(url))
+        except StorageError as error:
+            log.error("no ledger: gaps are not written down", error=str(error))
+        yield ledger

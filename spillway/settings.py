@@ -128,6 +128,7 @@ class Collect(_Section):
     price_group: dict[str, Annotated[Decimal, Field(gt=0), BeforeValidator(_no_bool)]] = {}
     ws_url: WsUrl | None = None
     rest_url: RestUrl | None = None
+    record: bool = False
 
     @model_validator(mode="after")
     def _groups_are_of_symbols(self) -> Self:
@@ -207,6 +208,11 @@ class Settings(_Section):
     def dead_letter_dir(self) -> Path:
         """What couldn't be parsed or placed in time."""
         return self.data_dir / "dead_letters"
+
+    @property
+    def recording_dir(self) -> Path:
+        """The raw frames of what is collected with `record: true`."""
+        return self.data_dir / "recordings"
 
     @property
     def ledger_url(self) -> str:

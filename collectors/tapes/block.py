@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from pipeline.trade import RawTrades, Reject
 
 MAX_RAW = 4096  # characters of a refused line that are kept
+
+Texts: TypeAlias = dict[str, pa.Array]  # a column of texts for each role
+Raws: TypeAlias = Callable[[int], tuple[str, str]]  # row -> its text in the file, and where that stands ("file.csv.gz:123")
+
+
+@dataclass(frozen=True, slots=True)
+class TextRows:
+    """Rows of a table, not yet made trades: what TapeBlock says of trades, of these."""
+
+    texts: Texts
+    raw: Raws
+    rejects: list[Reject]
+    done_bytes: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +32,7 @@ class TapeBlock:
     """Trades of one instrument in file order; it may hold none, only rejects or progress."""
 
     trades: RawTrades
-    raws: Callable[[int], tuple[str, str]]  # row -> its text in the file, and where that stands ("file.csv.gz:123")
+    raws: Raws
     rejects: list[Reject]  # lines that could not even become a row
     done_bytes: int  # bytes of the file (as it lies on disk) read so far
     skipped: int = 0  # rows or frames passed over: another symbol's, or no trade at all
@@ -32,7 +49,7 @@ class TapeBlock:
             part = replace(self, trades=_slice(self.trades, start, start + rows), raws=self._raws_from(start))
             yield replace(part, rejects=[], skipped=0) if start else part
 
-    def _raws_from(self, start: int) -> Callable[[int], tuple[str, str]]:
+    def _raws_from(self, start: int) -> Raws:
         return lambda row: self.raws(start + row)
 
 

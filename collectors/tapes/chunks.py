@@ -1,33 +1,23 @@
-"""A tape's bytes: the only one of the tape modules that touches files. Unpacks gzip, and cuts at line ends."""
+"""A tape's bytes, unpacked where need be, and cut at line ends. The only one of the tape modules that opens files."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
+from collectors.tapes.unpack import GZIP, READ_BYTES, ZIP, Chunk, gunzipped, unzipped
 from pipeline.errors import TapeError
 
-READ_BYTES = 1 << 18
-MAX_LINE_BYTES = 1 << 24  # bounds what a file without line ends may cost
-_GZIP = b"\x1f\x8b"
-_GZIP_WBITS = 31  # zlib's number for "gzip, with its header and checksum"
+__all__ = ["Chunk", "TapeBytes", "until_damage"]
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some of a tape's unpacked bytes, and how many bytes of the file were read to have them."""
-
-    data: bytes
-    done_bytes: int
+MAX_LINE_BYTES = 1 << 25  # bounds what a file without line ends may cost; the longest frame that is recorded has half of it
 
 
 class TapeBytes:
-    """A file of recorded trades, plain or gzip (told by its first bytes). Each method reads it anew from the start."""
+    """A file of recorded trades: plain, gzip or zip, told by its first bytes. Each method reads it anew from the start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,9 +33,14 @@ class TapeBytes:
     def pieces(self) -> Iterator[Chunk]:
         """The unpacked bytes as they come. A damaged or truncated file gives all that is before, then TapeError."""
         with _errors_named(self.path), self.path.open("rb") as file:
-            packed = file.read(len(_GZIP)) == _GZIP
+            magic = file.read(len(ZIP))
             file.seek(0)
-            yield from self._unpacked(file) if packed else _plain(file)
+            if magic.startswith(GZIP):
+                yield from gunzipped(file, str(self.path), self.total_bytes)
+            elif magic == ZIP:
+                yield from unzipped(file, str(self.path), self.total_bytes)
+            else:
+                yield from _plain(file)
 
     def head(self, size: int) -> bytes:
         """The first `size` unpacked bytes, or all there are. TapeError only where there is none."""
@@ -63,17 +58,17 @@ class TapeBytes:
     def lines(self, size: int) -> Iterator[Chunk]:
         """Whole lines, at least `size` bytes at a time; each ends in a newline. What damage cuts off is not a line."""
         parts: list[bytes] = []
-        held = done = 0
+        held = line = done = 0  # bytes that wait, and those of them since the last line end
         try:
             for piece in self.pieces():
                 done, end = piece.done_bytes, piece.data.rfind(b"\n") + 1
-                held += len(piece.data)
+                held, line = held + len(piece.data), len(piece.data) - end + (0 if end else line)
                 if end and held >= size:
                     yield Chunk(b"".join((*parts, piece.data[:end])), done)
                     parts, held = [piece.data[end:]], len(piece.data) - end
                 else:
                     parts.append(piece.data)
-                self._check(held, size)
+                self._check(line)
         except TapeError:
             if whole := _whole_lines(b"".join(parts)):
                 yield Chunk(whole, done)
@@ -81,28 +76,9 @@ class TapeBytes:
         if rest := b"".join(parts):
             yield Chunk(rest if rest.endswith(b"\n") else rest + b"\n", done)
 
-    def _check(self, held: int, size: int) -> None:
-        if held > max(size, MAX_LINE_BYTES):
+    def _check(self, line: int) -> None:
+        if line > MAX_LINE_BYTES:
             raise TapeError(f"{self.path}: a line of more than {MAX_LINE_BYTES} bytes: no trade has that; it is damaged")
-
-    def _unpacked(self, file: BinaryIO) -> Iterator[Chunk]:
-        member, rest = zlib.decompressobj(_GZIP_WBITS), b""
-        while packed := rest or file.read(READ_BYTES):
-            if member.eof:  # gzip files may stand one after another, and end in zero padding
-                packed = packed.lstrip(b"\0")
-                member = zlib.decompressobj(_GZIP_WBITS) if packed else member
-            before = member.copy()
-            try:
-                data = member.decompress(packed) if packed else b""
-            except zlib.error as error:
-                data, good = _up_to_damage(before, packed)
-                at = file.tell() - len(packed) + good
-                yield Chunk(data, at)
-                raise TapeError(f"{self.path}: damaged gzip at byte {at} of {self.total_bytes} ({error})") from error
-            rest = member.unused_data if packed else b""
-            yield Chunk(data, file.tell() - len(rest))
-        if not member.eof:
-            raise TapeError(f"{self.path}: truncated: the gzip data ends at byte {file.tell()} before their end mark")
 
 
 def _whole_lines(data: bytes) -> bytes:
@@ -120,17 +96,6 @@ def _plain(file: BinaryIO) -> Iterator[Chunk]:
     while data := file.read(READ_BYTES):
         done += len(data)
         yield Chunk(data, done)
-
-
-def _up_to_damage(member: zlib._Decompress, packed: bytes) -> tuple[bytes, int]:
-    """What a damaged piece still gives, and how many of its bytes: the lines before the damage must not be lost."""
-    found = bytearray()
-    for at in range(len(packed)):
-        try:
-            found += member.decompress(packed[at : at + 1])
-        except zlib.error:
-            return bytes(found), at
-    return bytes(found), len(packed)
 
 
 @contextmanager

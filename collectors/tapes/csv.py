@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +17,13 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from collectors.tapes import cells
-from collectors.tapes.block import TapeBlock
+from collectors.tapes.block import TapeBlock, TextRows, Texts
 from collectors.tapes.chunks import Chunk
 from collectors.tapes.columns import cells_of
 from collectors.tapes.layout import Layout
 from collectors.tapes.lines import Lines
 from collectors.tapes.time import Int64s, times_ns
 from pipeline.trade import RawTrades, Reject
-
-Texts: TypeAlias = dict[str, pa.Array]  # by role
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,13 @@ class CsvReader:
 
     def blocks(self, chunks: Iterable[Chunk]) -> Iterator[TapeBlock]:
         """Chunks of whole lines from the file's start as blocks, one for each."""
+        for part in self.rows(chunks):
+            yield TapeBlock(self._trades(part.texts), part.raw, part.rejects, part.done_bytes, part.skipped)
+
+    def rows(self, chunks: Iterable[Chunk]) -> Iterator[TextRows]:
+        """The same as they stand in the file, by role."""
         for lines, done_bytes in self._lines(chunks):
-            yield self._block(lines, done_bytes)
+            yield self._wanted_rows(lines, done_bytes)
 
     def symbols(self, chunks: Iterable[Chunk]) -> set[str]:
         """All texts of the symbol column."""
@@ -64,7 +67,7 @@ class CsvReader:
                 line += lines.count
                 yield lines, chunk.done_bytes
 
-    def _block(self, lines: Lines, done_bytes: int) -> TapeBlock:
+    def _wanted_rows(self, lines: Lines, done_bytes: int) -> TextRows:
         table = self._table(lines)
         wanted, skipped = self._wanted(table)
         index = wanted.lines
@@ -72,7 +75,7 @@ class CsvReader:
         def raw(row: int) -> tuple[str, str]:
             return lines.raw(row if index is None else int(index[row]))
 
-        return TapeBlock(self._trades(wanted.texts), raw, wanted.rejects, done_bytes, skipped)
+        return TextRows(wanted.texts, raw, wanted.rejects, done_bytes, skipped)
 
     def _table(self, lines: Lines) -> _Table:
         rejects = [lines.reject(line, why) for line, why in lines.flawed.items()]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.tapes.columns import cells_of, columns_of, delimiter_of, stream_of
+from collectors.tapes.dumps import LEVELS, LEVELS_KIND, kind_of, refuse_ohlc, without_header
 from collectors.tapes.time import Clock, clock_of
 
 SAMPLE = 1000  # rows that units and kinds of ids are told from
@@ -35,28 +36,47 @@ class Layout:
 def layout_of(head: bytes, given: Mapping[str, str], where: str) -> Layout | None:
     """The layout of a file that begins with `head`. None where that is no csv, TapeError where its columns can't be told."""
     lines = [line + b"\n" for line in head.removeprefix(_BOM).split(b"\n")]
-    at = next((n for n, line in enumerate(lines) if line.strip()), len(lines))
-    header = _header(lines[at]) if at < len(lines) else None
-    if header is None:
+    found = _begin(lines)
+    if found is None:
         return None
-    names, delimiter = header
-    columns = columns_of(names, given, where)
-    rows = _rows(lines[at + 1 : -1][:SAMPLE], delimiter, len(names))
-    before = sum(map(len, lines[: at + 1]))
+    names, delimiter, at = found
+    refuse_ohlc(names, where)
+    kind = kind_of(names)
+    columns = dict(LEVELS) if kind == LEVELS_KIND else columns_of(names, given, where)
+    rows = _rows(_sample(lines, at), delimiter, len(names))
+    if kind == "tardis-csv" and "id" not in given and rows and not any(row[columns["id"]] for row in rows):
+        del columns["id"]  # of some venues Tardis has none
+    before, first = sum(map(len, lines[:at])), lines[at - 1] if at else lines[0]
     return Layout(
         width=len(names),
         delimiter=delimiter,
         columns=columns,
         clock=clock_of([row[columns["time"]] for row in rows]),
         named_ids="id" not in columns or _are_names([row[columns["id"]] for row in rows]),
-        spaced=b" " + delimiter.encode() in lines[at] or delimiter.encode() + b" " in lines[at],
+        spaced=b" " + delimiter.encode() in first or delimiter.encode() + b" " in first,
         header_bytes=before + (len(_BOM) if head.startswith(_BOM) else 0),
-        header_lines=at + 1,
-        row_bytes=max(16, (len(head) - before) // max(1, len(lines) - at - 1)),
-        kind="bitflyer-csv" if names[:2] == ["domain", "product_code"] else "csv",
+        header_lines=at,
+        row_bytes=max(16, (len(head) - before) // max(1, len(lines) - at)),
+        kind=kind,
         stream=stream_of(names, columns),
         symbols=frozenset(row[columns["symbol"]] for row in rows) if "symbol" in columns else frozenset(),
     )
+
+
+def _begin(lines: list[bytes]) -> tuple[list[str], str, int] | None:
+    """The columns' names, what separates them, and the line that the rows begin at; None for what is no csv."""
+    at = next((n for n, line in enumerate(lines) if line.strip()), len(lines))
+    header = _header(lines[at]) if at < len(lines) else None
+    if header is None:
+        return None
+    names, delimiter = header
+    dump = without_header([names, *_rows(_sample(lines, at + 1), delimiter, len(names))])
+    return (list(dump.names), delimiter, at) if dump else (names, delimiter, at + 1)
+
+
+def _sample(lines: list[bytes], at: int) -> list[bytes]:
+    """Lines from `at` on; the last may be cut off, so it counts only where it is all there is."""
+    return (lines[at:-1] or lines[at:])[:SAMPLE]
 
 
 def _header(line: bytes) -> tuple[list[str], str] | None:

@@ -38,10 +38,9 @@ def ascending(span: Span, page: RawTrades | None) -> int | None:
     """
     if page is None:
         return span.first_id or 0
-    if not len(page.ts_ns):
+    if not len(page.ts_ns) or _ends(span, page):
         return None
-    following = int(np.asarray(page.ids).max()) + 1
-    return following if span.last_id is None or following <= span.last_id else None
+    return int(np.asarray(page.ids).max()) + 1
 
 
 def descending(span: Span, page: RawTrades | None) -> tuple[bool, int | None]:
@@ -52,21 +51,31 @@ def descending(span: Span, page: RawTrades | None) -> tuple[bool, int | None]:
         return False, None
     below, oldest_ns = int(np.asarray(page.ids).min()), int(page.ts_ns.min())
     reached = below <= span.first_id if span.first_id is not None else oldest_ns < (span.since_ns or 0)
-    return not reached and below > 0, below
+    ignored = span.last_id is not None and below > span.last_id  # the venue gives what was not asked for
+    return not (reached or ignored) and below > 0, below
 
 
-def onward(span: Span, page: RawTrades | None) -> int | None:
+def onward(span: Span, page: RawTrades | None, *, page_size: int, overlap_ns: int = 0) -> int | None:
     """For a history that gives the oldest trades from a time on: that time in ns, or None when `page` was the last.
 
-    A page may end within a nanosecond's trades, so the next begins at the time at which it ended: some come twice.
+    A page may end within a nanosecond's trades, so the next begins at the time at which it ended, or `overlap_ns` before it
+    where the venue's times are blurred so far: some trades come twice. Only of trades that fill a page and all bear one time
+    the rest can't be had.
     """
     if page is None:
-        return span.since_ns or 0
-    if not len(page.ts_ns):
+        return max((span.since_ns or 0) - overlap_ns, 0)
+    if not len(page.ts_ns) or _ends(span, page):
         return None
     first_ns, last_ns = int(page.ts_ns.min()), int(page.ts_ns.max())
-    if first_ns == last_ns or (span.until_ns is not None and last_ns > span.until_ns):
-        return None  # all of one time: the newest trade alone, again
-    if span.last_id is not None and int(np.asarray(page.ids).max()) >= span.last_id:
-        return None
-    return last_ns
+    if last_ns - overlap_ns > first_ns:
+        return last_ns - overlap_ns
+    if len(page.ts_ns) < page_size:
+        return None  # no more than what overlaps
+    return last_ns if last_ns > first_ns else last_ns + 1
+
+
+def _ends(span: Span, page: RawTrades) -> bool:
+    """Whether a page of a walk towards newer trades reaches the end of the span: by ids where these are known, else by time."""
+    if span.last_id is not None:
+        return int(np.asarray(page.ids).max()) >= span.last_id
+    return span.until_ns is not None and int(page.ts_ns.max()) > span.until_ns

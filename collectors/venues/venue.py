@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from collectors.venues import bybit
 from collectors.venues.binance import SPOT, USDM
+from collectors.venues.bitflyer import BITFLYER
+from collectors.venues.bitstamp import BITSTAMP
+from collectors.venues.coinbase import COINBASE
 from collectors.venues.history import Reach, Span
 from collectors.venues.kline import Kline
+from collectors.venues.kraken import KRAKEN
 from collectors.venues.limits import VenueLimits
+from collectors.venues.okx import OKX
 from collectors.venues.parsed import Parsed, Parser
 from pipeline.errors import BadValue
 from pipeline.instrument import IdRule
@@ -71,7 +77,14 @@ class Venue(Protocol):
         """The answer's minutes, oldest first; one that is still going on may be among them. VenueError for any other body."""
 
 
-VENUES: dict[str, Venue] = {venue.name: venue for venue in (SPOT, USDM)}
+VENUES: dict[str, Venue] = {
+    venue.name: venue
+    for venue in (
+        *(SPOT, USDM),
+        *(COINBASE, OKX, KRAKEN),
+        *(bybit.LINEAR, bybit.SPOT, BITSTAMP, BITFLYER),
+    )
+}
 
 
 def venue_of(name: str) -> Venue:

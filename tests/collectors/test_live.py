@@ -5,62 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
-import structlog
 import uvloop
 from structlog.testing import capture_logs
 
-from collectors.connection import Delays
+from collectors.delays import Delays
 from collectors.live import LiveCollector, RepairRules
-from collectors.repair import Repairer, minus, missing
+from collectors.pace import Pace
 from collectors.rest import RestClient
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
-from collectors.venues.parsed import Parsed, Raws
+from collectors.venues.parsed import Raws
 from collectors.venues.venue import VENUES
 from pipeline.errors import BadValue, StorageError, VenueError
 from pipeline.ids import RangeSet
-from pipeline.minute import Gap
+from pipeline.instrument import IdRule
 from pipeline.trade import RawTrades, Reject
+from tests.collectors.list_sink import ListSink, Row
 
 START_NS = 1_723_161_255 * 10**9
-Row = tuple[int, str, str, int]
-
-
-class ListSink:
-    """Keeps what it is given, in its order; knows its ids like a writer does."""
-
-    def __init__(self, known: Iterable[tuple[int, int]] = ()) -> None:
-        self.rows: list[Row] = []
-        self.live: list[int] = []
-        self.repairs: list[int] = []
-        self.known = RangeSet()
-        for first, last in known:
-            self.known.add(first, last)
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
-        await self.gate.wait()
-        ids = [int(i) for i in trades.ids]
-        self.rows += zip(trades.ts_ns.tolist(), trades.price, trades.size, trades.side.tolist(), strict=True)
-        (self.repairs if repair else self.live).extend(ids)
-        for trade_id in ids:
-            self.known.add(trade_id, trade_id)
-        assert str(ids[-1]) in raws(len(ids) - 1)[0]
-
-    def last_id(self) -> int | None:
-        return list(self.known)[-1][1] if len(self.known) else None
-
-    def gaps(self) -> list[Gap]:
-        return [Gap(a[1] + 1, b[0] - 1, 0, 0) for a, b in pairwise(self.known)]
-
-    @property
-    def ids(self) -> list[int]:
-        return self.live + self.repairs
 
 
 def trades(count: int, symbol: str = "BTCUSDT", first_id: int = 1) -> list[SimTrade]:
@@ -76,6 +40,7 @@ def quick() -> Delays:
     return Delays(first_s=0.002, cap_s=0.01)
 
 
+CONTIGUOUS = sorted(venue.name for venue in VENUES.values() if venue.ids is IdRule.CONTIGUOUS)
 RULES = RepairRules(check_s=0.05, tries=3, lag_s=0.01, delays=quick)
 
 
@@ -87,15 +52,19 @@ class Bench:
         self.sink = next(iter(sinks.values()))
         self.rejects: list[tuple[str, Reject]] = []
         self.stop = asyncio.Event()
-        rest = RestClient(exchange.rest_url, tries=1, timeout_s=5)
+        rest = options.pop("rest", None) or RestClient(exchange.rest_url, tries=1, timeout_s=5)
         self.collector = LiveCollector(
             venue=VENUES[venue],
             symbols=list(sinks),
             sinks=sinks,
             reject=self._reject,
-            **{"ws_url": exchange.ws_url, "rest": rest, "delays": quick(), "rules": rules, **options},
+            **{"ws_url": exchange.ws_url, "rest": rest, "delays": quick(), "rules": rules, "connects": Pace(), **options},
         )
-        self.run = asyncio.create_task(self.collector.run(self.stop))
+        self.run = asyncio.create_task(self._run(rest))
+
+    async def _run(self, rest: RestClient) -> None:
+        async with rest:
+            await self.collector.run(self.stop)
 
     async def _reject(self, symbol: str, reject: Reject) -> None:
         self.rejects.append((symbol, reject))
@@ -111,7 +80,7 @@ class Bench:
     @property
     def received(self) -> int:
         """Frames that the collector has, put or not."""
-        connection = self.collector._connection
+        connection = self.collector._current
         return self.collector.frames + (connection.buffered if connection else 0)
 
     async def end(self) -> None:
@@ -155,7 +124,7 @@ async def all_arrive_despite_cuts(venue: str) -> None:
         assert it.rejects == []
 
 
-@pytest.mark.parametrize("venue", sorted(VENUES))
+@pytest.mark.parametrize("venue", CONTIGUOUS)
 async def test_every_trade_arrives_once_from_an_exchange_that_cuts_the_connection_again_and_again(venue: str) -> None:
     await all_arrive_despite_cuts(venue)
 
@@ -168,7 +137,7 @@ async def test_a_repair_comes_before_the_live_trades_that_follow_it() -> None:
     order: list[int] = []
 
     class Ordered(ListSink):
-        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
+        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False) -> None:
             order.extend(int(i) for i in trades.ids)
             await super().put(trades, raws, repair=repair)
 
@@ -308,7 +277,7 @@ async def test_a_request_that_the_venue_refuses_for_good_is_not_repeated() -> No
 
 async def test_what_the_sink_never_takes_is_not_fetched_for_ever() -> None:
     class Picky(ListSink):
-        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
+        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False) -> None:
             if not repair:
                 await super().put(trades, raws)
 
@@ -318,72 +287,6 @@ async def test_what_the_sink_never_takes_is_not_fetched_for_ever() -> None:
             asked = it.exchange.requests
             await asyncio.sleep(4 * RULES.check_s)
             assert it.exchange.requests == asked <= RULES.tries + 2
-
-
-# --- one instrument's repairs ---------------------------------------------------------------------------------------------
-
-
-class Library:
-    """A history that gives all ids that it has from the one asked for on, whatever the limit; and fails on demand."""
-
-    def __init__(self, ids: Iterable[int]) -> None:
-        self.ids = sorted(ids)
-        self.asked: list[tuple[int, int]] = []
-        self.down = False
-
-    async def __call__(self, from_id: int, limit: int) -> Parsed:
-        self.asked.append((from_id, limit))
-        if self.down:
-            raise VenueError("down")
-        row = '{{"id":{},"price":"1","qty":"1","time":1723161255342,"isBuyerMaker":true}}'
-        body = ",".join(row.format(i) for i in self.ids if i >= from_id)
-        return VENUES["binance"].parse_history("BTCUSDT", f"[{body}]".encode())
-
-
-@asynccontextmanager
-async def repairing(sink: ListSink, library: Library, rules: RepairRules) -> AsyncIterator[Repairer]:
-    async def reject(symbol: str, reject: Reject) -> None:
-        raise AssertionError(reject)
-
-    log = structlog.get_logger()
-    repairer = Repairer(symbol="BTCUSDT", sink=sink, history=library, page_size=10, reject=reject, log=log, rules=rules)
-    task = asyncio.create_task(repairer.run())
-    try:
-        yield repairer
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_history_beyond_a_hole_is_not_taken_and_what_lacks_within_it_is_known() -> None:
-    sink, library = ListSink(), Library({*range(1, 14), *range(16, 40)})
-    async with repairing(sink, library, RepairRules(tries=1)) as repairer:
-        repairer.want([(5, 24), (30, 31)])
-        await repairer.settled.wait()
-        assert sink.repairs == [*range(5, 14), *range(16, 25), 30, 31]
-        assert (list(repairer.lost), repairer.repaired) == ([(14, 15)], 20)
-        assert library.asked == [(5, 10), (30, 2)]
-
-
-async def test_a_hole_is_asked_for_once_however_often_it_is_reported() -> None:
-    sink, library = ListSink(), Library(range(1, 40))
-    async with repairing(sink, library, RepairRules()) as repairer:
-        repairer.want([(5, 9)])
-        repairer.want([(3, 6), (5, 9)])
-        await repairer.settled.wait()
-        assert sorted(sink.repairs) == [3, 4, 5, 6, 7, 8, 9]
-
-
-async def test_while_the_venue_fails_nobody_waits_for_it_and_it_is_left_alone() -> None:
-    sink, library = ListSink(), Library(range(1, 40))
-    library.down = True
-    async with repairing(sink, library, RepairRules(delays=lambda: Delays(first_s=600, cap_s=600))) as repairer:
-        repairer.want([(5, 9)])
-        await repairer.settled.wait()
-        repairer.want([(20, 29)])
-        assert repairer.settled.is_set()
-        await asyncio.sleep(0.01)
-        assert library.asked == [(5, 5)]
 
 
 # --- refused --------------------------------------------------------------------------------------------------------------
@@ -420,7 +323,7 @@ async def test_a_refusal_for_good_ends_the_collector_with_a_clear_error() -> Non
 
 async def test_an_error_of_the_sink_ends_the_collector_as_that_error() -> None:
     class Full(ListSink):
-        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False) -> None:
+        async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False) -> None:
             raise StorageError("disk on fire")
 
     async with bench(trades(50), sinks={"BTCUSDT": Full()}) as it:
@@ -502,42 +405,3 @@ async def test_counters_tell_what_happens() -> None:
         assert (seen.connected, seen.last_frame_ns, seen.frames, seen.trades, seen.other) == (True, 42, 500, 500, 0)
         await it.end()
         assert not seen.connected
-
-
-# --- ranges: pure ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("last_id", "ids", "holes"),
-    [
-        (4, [5, 6, 7], []),
-        (None, [5, 6, 7], []),
-        (None, [5, 8], [(6, 7)]),
-        (4, [7, 8], [(5, 6)]),
-        (4, [8, 6, 5, 6], [(7, 7)]),
-        (9, [5, 6, 7], []),
-        (6, [5, 9], [(7, 8)]),
-        (4, [4, 5, 6], []),
-        (4, [5, 5, 7], [(6, 6)]),
-        (0, [2**63 - 1], [(1, 2**63 - 2)]),
-    ],
-)
-def test_what_is_missing_lies_between_what_is_known_and_what_came(
-    last_id: int | None, ids: list[int], holes: list[tuple[int, int]]
-) -> None:
-    assert missing(last_id, np.array(ids)) == holes
-
-
-@pytest.mark.parametrize(
-    ("taken", "left"),
-    [
-        ([], [(10, 20)]),
-        ([(1, 9), (21, 30)], [(10, 20)]),
-        ([(1, 10), (20, 30)], [(11, 19)]),
-        ([(12, 13), (15, 16)], [(10, 11), (14, 14), (17, 20)]),
-        ([(15, 16), (11, 19)], [(10, 10), (20, 20)]),
-        ([(5, 25)], []),
-    ],
-)
-def test_only_what_no_other_range_covers_is_left(taken: list[tuple[int, int]], left: list[tuple[int, int]]) -> None:
-    assert minus((10, 20), taken) == left

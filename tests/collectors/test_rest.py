@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from collectors.connection import Delays
+from collectors.delays import Delays
 from collectors.rest import MAX_BODY, RestClient
 from collectors.simulator import Simulator, synthetic_trades
 from pipeline.errors import VenueError

@@ -33,9 +33,9 @@ def trade(
     return Trade(BTC, trade_id, at(when), Decimal(price), Decimal(size), SIDES[side], count)
 
 
-def batch(*trades: Trade, repair: bool = False) -> TradeBatch:
+def batch(*trades: Trade, **kind: bool) -> TradeBatch:
     """Trades as checked columns."""
-    return TradeBatch.of(trades, repair=repair)
+    return TradeBatch.of(trades, **kind)
 
 
 def raw(*trades: Trade) -> RawTrades:

@@ -29,9 +29,9 @@ class PureStore:
         self.state = self.footprint.state()
         self.duplicates = 0
 
-    def take(self, *trades: Trade, repair: bool = False) -> int:
-        """Takes single trades as one batch. Returns how many were fresh."""
-        return self.fold(TradeBatch.of(trades, repair=repair))
+    def take(self, *trades: Trade, **kind: bool) -> int:
+        """Takes single trades as one batch; `kind`: repair, resumed, apart. Returns how many were fresh."""
+        return self.fold(TradeBatch.of(trades, **kind))
 
     def fold(self, batch: TradeBatch) -> int:
         """The three steps of a batch: admit, reopen, add."""

@@ -14,7 +14,7 @@ from pipeline.window import Flush, Lease, RedisWindow
 from pipeline.writer import Writer
 from tests.pipeline.builders import BTC, START, at, portions, raw, raws, stream, trade
 from tests.pipeline.conftest import FAKE_AND_REAL
-from tests.pipeline.house import House, write
+from tests.pipeline.house import House, named, write
 from tests.pipeline.unreliable import Unreliable
 
 pytestmark = pytest.mark.parametrize("window", FAKE_AND_REAL, indirect=True)
@@ -185,6 +185,46 @@ async def test_the_last_id_is_the_highest_that_was_handed_over_or_stored_before(
     await feed.put(raw(trade(45)), raws)
     await feed.put(raw(), raws)
     assert feed.last_id() == 50
+
+
+async def test_the_last_time_is_the_latest_that_was_handed_over_or_stored_before(house: House) -> None:
+    writer = await house.started()
+    feed = feed_of(writer)
+    assert feed.last_ns() is None
+    await write(writer, [trade(41, "0:30")])
+    assert feed.last_ns() == at("0:30")
+    feed.clock_ns = lambda: at("9:00")
+    await feed.put(raw(trade(50, "1:00"), trade(49, "0:59")), raws)
+    await feed.put(raw(trade(45, "0:40")), raws)
+    await feed.put(raw(), raws)
+    assert feed.last_ns() == at("1:00")
+    await feed.put(raw(trade(99, "99:00")), raws)  # of the future: it will be refused
+    assert feed.last_ns() == at("1:00")
+
+
+async def test_history_alone_is_nothing_to_go_on_from(house: House) -> None:
+    writer = await house.started()
+    await writer.take(raw(*stream(50)), raws, apart=True)
+    feed = feed_of(writer)
+    assert (feed.last_id(), feed.last_ns()) == (None, None)
+    assert writer.last_id == 50
+    await write(writer, [trade(500, "9:00")])
+    assert (feed.last_id(), feed.last_ns()) == (500, at("9:00"))
+    assert feed.gaps() == []
+
+
+async def test_after_the_first_trades_since_a_pause_history_is_taken_that_lies_before_them(house: House) -> None:
+    trades = named(stream(2000, every_s=0.1), IdRule.MONOTONIC)
+    writer = await house.started(IdRule.MONOTONIC)
+    await write(writer, trades[:100])
+    feed = feed_of(writer)
+    running = asyncio.create_task(feed.run())
+    await feed.put(raw(*trades[300:]), raws, resumed=True)
+    await feed.put(raw(*trades[90:310]), raws, repair=True)
+    await feed.close()
+    await running
+    await house.exact(trades)
+    assert writer.counts.taken == 2000
 
 
 async def test_names_as_ids_have_no_highest(house: House) -> None:

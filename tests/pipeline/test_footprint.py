@@ -12,7 +12,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline import codec, ids
+from pipeline import codec, ids, recent
 from pipeline.errors import BadValue
 from pipeline.footprint import Footprint, State
 from pipeline.instrument import IdRule
@@ -107,7 +107,7 @@ def test_any_batches_with_any_doubles_in_any_order_give_the_same_minutes(rule: I
 def test_doubles_older_than_what_is_remembered_change_nothing(rule: IdRule, data: st.DataObject) -> None:
     trades = named(data.draw(tapes(fine=False)), rule)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "RECENT", data.draw(st.integers(1, 6)))
+        patch.setattr(recent, "RECENT", data.draw(st.integers(1, 6)))
         store = PureStore(rule)
         told: list[Trade] = []
         for members in batches_of(data, trades):
@@ -385,16 +385,15 @@ def test_a_doubtful_trade_that_its_minute_does_not_hold_is_new(monkeypatch: pyte
 @pytest.mark.xfail(strict=True, reason="below the floor a monotonic id between its minute's first and last counts as seen")
 def test_a_monotonic_trade_that_is_later_than_all_that_is_remembered_is_still_taken() -> None:
     store = PureStore(IdRule.MONOTONIC)
-    trades = stream(ids.RECENT + 60, every_s=0.1)
+    trades = stream(recent.RECENT + 60, every_s=0.1)
     late = trades.pop(20)
     store.take(*trades)
     assert store.take(late) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="of one moment only so many opaque ids are remembered: the rest of it counts as seen")
 def test_more_opaque_trades_in_one_moment_than_are_remembered_are_all_taken() -> None:
     store = PureStore(IdRule.OPAQUE)
-    store.take(*(trade(f"a{n}") for n in range(ids.RECENT + 1)))
+    store.take(*(trade(f"a{n}") for n in range(recent.RECENT + 1)))
     assert store.take(trade("b")) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ids
+from pipeline import ids, recent
 from pipeline.ids import RangeSet, Tracker, tracker
 from pipeline.instrument import IdRule
 from pipeline.minute import Gap
@@ -155,12 +155,12 @@ def numbers_of(trade_ids: list[TradeId]) -> list[int]:
 
 
 @pytest.mark.parametrize("rule", [IdRule.MONOTONIC, IdRule.OPAQUE])
-@given(batches=st.lists(st.lists(SMALL_IDS, max_size=12), max_size=12), recent=st.integers(1, 12))
+@given(batches=st.lists(st.lists(SMALL_IDS, max_size=12), max_size=12), most=st.integers(1, 12))
 def test_above_the_floor_ids_are_fresh_once_and_below_it_never_taken_for_new(
-    rule: IdRule, batches: list[list[int]], recent: int
+    rule: IdRule, batches: list[list[int]], most: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "RECENT", recent)
+        patch.setattr(recent, "RECENT", most)
         known = tracker(rule)
         taken: set[int] = set()
         for numbers in batches:
@@ -173,14 +173,14 @@ def test_above_the_floor_ids_are_fresh_once_and_below_it_never_taken_for_new(
                 assert sorted(numbers_of(fresh)) == sorted(new)
             assert len(fresh) == len(set(fresh))
             taken |= set(numbers_of(fresh))
-            assert len(known.state()["recent"]) <= recent
+            assert len(known.state()["recent"]) <= most
 
 
 @pytest.mark.parametrize("rule", list(IdRule))
 @given(data=st.data())
 def test_a_tracker_goes_on_from_its_stored_state_as_if_it_had_never_stopped(rule: IdRule, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "RECENT", 5)
+        patch.setattr(recent, "RECENT", 5)
         patch.setattr(ids, "MAX_RANGES", 3)
         kept, restarted = tracker(rule), tracker(rule)
         for numbers in data.draw(st.lists(st.lists(SMALL_IDS, max_size=8), max_size=6)):
@@ -240,7 +240,7 @@ def test_the_state_that_each_flush_stores_stays_small() -> None:
         known = tracker(rule)
         for trades in (stream(2000), stream(2000, first_id=3000)):
             known.add(known.sort(batch(*trades)))
-        assert len(json.dumps(known.state())) < 32 * ids.RECENT + 200
+        assert len(json.dumps(known.state())) < 32 * recent.RECENT + 200
 
 
 def test_a_gap_is_a_value() -> None:

@@ -415,6 +415,46 @@ async def test_a_late_trade_that_was_spilled_before_redis_went_back_is_not_count
 
 
 @both
+@pytest.mark.parametrize("rule", [IdRule.MONOTONIC, IdRule.OPAQUE])
+async def test_a_redis_that_went_back_is_told_the_pause_and_the_history_again(house: House, rule: IdRule) -> None:
+    trades = named(stream(2000, every_s=0.1), rule)
+    writer = await house.started(rule)
+    await write(writer, trades[:100])
+    earlier = await snapshot(house.window.client)
+    await writer.take(raw(*trades[300:1900]), raws, resumed=True)
+    await writer.take(raw(*trades[200:305]), raws, repair=True)
+    await writer.flush()
+    await writer.settle()
+    await restore(house.window.client, earlier)
+    await write(writer, trades[1900:])
+    await writer.take(raw(*trades[95:210]), raws, repair=True)
+    await writer.take(raw(*trades[95:305]), raws, repair=True)
+    await writer.stop()
+    assert writer.counts.rewinds == 1
+    await house.exact(trades, by_time=rule is IdRule.OPAQUE)
+
+
+@both
+@pytest.mark.parametrize("rule", list(IdRule))
+async def test_history_that_was_spilled_before_redis_went_back_is_not_counted_again(house: House, rule: IdRule) -> None:
+    trades = named(stream(700), rule)
+    writer = await house.started(rule)
+    await write(writer, trades[600:])
+    earlier = await snapshot(house.window.client)
+    await writer.take(raw(*trades[:601]), raws, apart=True)
+    await writer.flush(everything=True)
+    await writer.stop()
+    await house.spill()
+    await restore(house.window.client, earlier)
+    again = await house.started(rule)
+    for first in (480, 240, 0):
+        await again.take(raw(*trades[first : first + 241]), raws, apart=True)
+        await again.flush()
+    await again.stop()
+    await house.exact(trades, by_time=rule is IdRule.OPAQUE)
+
+
+@both
 async def test_a_late_trade_after_redis_went_back_joins_the_higher_revision_that_was_kept(house: House) -> None:
     trades = stream(300)
     first, second, third = (trades.pop(n) for n in (50, 30, 20))

@@ -1,0 +1,49 @@
+"""A ledger: one database, an attribute for each repository."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from sinks.ledger.database import Database
+from sinks.ledger.gaps import GapBook
+from sinks.ledger.klines import KlineBook
+
+
+class Ledger:
+    """Close it, or use it in a `with` block."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.where = database.where
+        self.gaps = GapBook(database)
+        self.klines = KlineBook(database)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_ledger(url: str) -> Ledger:
+    """A ledger to write and read, made and brought up to date where need be. BadValue, StorageError."""
+    return Ledger(Database(url))
+
+
+def read_ledger(url: str) -> Ledger | None:
+    """A ledger to read only, also while others write it; None where there is none yet. Nothing is made or changed."""
+    database = Database(url, read_only=True)
+    try:
+        made = database.is_made()
+    except BaseException:
+        database.close()
+        raise
+    if not made:
+        database.close()
+        return None
+    return Ledger(database)

@@ -1,0 +1,58 @@
+"""The ledger in PostgreSQL, in the schema `trading`. Writers take turns by an advisory lock, as they do on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, create_engine
+
+from pipeline.errors import BadValue, DiskFull, StorageError
+
+SCHEMA = "trading"
+CONNECT_S = 5
+_TURN = 0x5350494C4C  # "SPILL": what our writers lock
+_DISK_FULL = "53100"
+
+
+class PostgresEngine:
+    """A PostgreSQL database: engines to read and write with, who holds off whom, and what its errors mean."""
+
+    name = "postgresql"
+    exists = True  # what can't be reached is an error, not an empty ledger
+
+    def __init__(self, url: URL) -> None:
+        driver = url.set(drivername="postgresql+psycopg")
+        self.where = url.render_as_string(hide_password=True)
+        options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
+        try:
+            self.writer = self.reader = create_engine(driver, connect_args=options, pool_pre_ping=True)
+        except ImportError:
+            raise BadValue(
+                f"{self.where}: a ledger in PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'"
+            ) from None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nothing: `start` waits for the others."""
+        yield
+
+    def start(self, connection: Connection) -> None:
+        """Waits for the other writers, until they end their transactions."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+
+    def make_schema(self, connection: Connection) -> None:
+        """Makes the schema, if it isn't there."""
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    def failure(self, error: BaseException) -> StorageError:
+        """An error of the driver as one of ours."""
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        if getattr(error, "sqlstate", None) == _DISK_FULL:
+            return DiskFull(f"{self.where}: can't be written: the disk is full")
+        return StorageError(f"{self.where}: {told}")
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.writer.dispose()

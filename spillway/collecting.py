@@ -1,0 +1,217 @@
+"""One entry of `collect`: takes the leases that are free, collects for them, and stands by for the others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from collectors.live import LiveCollector
+from collectors.pace import Pace
+from collectors.rest import RestClient
+from collectors.venues.venue import Venue, venue_of
+from pipeline.errors import VenueError, WriterHeld
+from pipeline.feed import Feed
+from pipeline.instrument import Instrument
+from pipeline.trade import Reject
+from sinks.dead_letters import for_day
+from sinks.recording import Recorder
+from spillway.app import App
+from spillway.gap_log import LedgerGapLog
+from spillway.settings import Collect
+
+STANDBY_S = 1.0  # between two looks whether another writer's lease is free
+REFUSED_S = 3600.0  # after a refusal that asking again won't change by itself
+
+
+@dataclass(slots=True)
+class Places:
+    """How many more instruments this process may take: several processes share them by their leases."""
+
+    free: int | None = None  # None: as many as there are
+
+    def take(self) -> bool:
+        """Whether there was a place."""
+        if self.free is None:
+            return True
+        self.free -= self.free > 0
+        return self.free >= 0
+
+    def give_back(self) -> None:
+        """A place is free again."""
+        if self.free is not None:
+            self.free += 1
+
+
+@dataclass(slots=True)
+class Collection:
+    """One entry's collectors and feeds in this process."""
+
+    app: App
+    entry: Collect
+    gap_log: LedgerGapLog | None
+    places: Places
+    feeds: dict[str, Feed] = field(default_factory=dict)
+    collectors: list[LiveCollector] = field(default_factory=list)
+    recorder: Recorder | None = None
+    rest: RestClient | None = None
+    refused: dict[str, str] = field(default_factory=dict)  # symbol -> why it isn't collected for now
+    dead_letters: int = 0
+    _wanted: dict[str, float] = field(default_factory=dict)  # symbol -> loop time from which on it may be taken
+    _standing_by: set[str] = field(default_factory=set)
+    _log: FilteringBoundLogger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._wanted = dict.fromkeys(self.entry.symbols, 0.0)
+        self._log = structlog.get_logger().bind(venue=self.entry.venue)
+
+    @property
+    def venue(self) -> Venue:
+        """Whose trades they are."""
+        return venue_of(self.entry.venue)
+
+    @property
+    def hopeless(self) -> str:
+        """Why nothing can be collected, where the venue refuses all symbols; else empty."""
+        return next(iter(self.refused.values())) if self.refused.keys() >= {*self.entry.symbols} else ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Collects until `stop`; then takes no more, flushes what came, and gives the leases up. Fenced, StorageError."""
+        venue = self.venue
+        connects = Pace(venue.limits.connects_per_s)
+        url = self.entry.rest_url or venue.rest_url
+        self.rest = RestClient(url, requests_per_s=venue.limits.requests_per_s)
+        async with self.rest, self._recording(), asyncio.TaskGroup() as tasks:
+            while not stop.is_set():
+                for symbols in shards(await self._take_free(stop), venue.limits.symbols_per_connection):
+                    tasks.create_task(self._collect(symbols, connects, stop), name=f"collect {venue.name} {symbols[0]}")
+                await pause(stop, STANDBY_S)
+
+    async def _collect(self, symbols: Sequence[str], connects: Pace, stop: asyncio.Event) -> None:
+        """The symbols of one connection: their writers first, then the collector; at the end the other way round."""
+        collector = self._collector(symbols, connects)
+        self.collectors.append(collector)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for symbol in symbols:
+                    tasks.create_task(self.feeds[symbol].run(), name=f"write {self.entry.venue} {symbol}")
+                await self._until_refused(collector, symbols, stop)
+                for symbol in symbols:
+                    await self.feeds[symbol].close()
+            await self.reconcile(symbols)
+        finally:
+            self.collectors.remove(collector)
+            for symbol in symbols:
+                del self.feeds[symbol]
+                self.places.give_back()
+
+    async def _until_refused(self, collector: LiveCollector, symbols: Sequence[str], stop: asyncio.Event) -> None:
+        """Collects until `stop`, or until the venue refuses for good: then it is asked again after an hour, not blindly."""
+        try:
+            await collector.run(stop)
+        except VenueError as error:
+            if not error.fatal:
+                raise
+            wait_s = max(REFUSED_S, error.retry_after_s)
+            self._log.error("not collected", symbols=list(symbols), reason=str(error), again_in_s=wait_s)
+            self._wanted |= dict.fromkeys(symbols, asyncio.get_running_loop().time() + wait_s)
+            self.refused |= dict.fromkeys(symbols, str(error))
+
+    async def reconcile(self, symbols: Iterable[str] | None = None) -> None:
+        """Brings the ledger's gaps to what the writers know, of all symbols or of some."""
+        for symbol, feed in list(self.feeds.items()):
+            if self.gap_log and (symbols is None or symbol in symbols):
+                await self.gap_log.reconcile(symbol, feed)
+
+    def _collector(self, symbols: Sequence[str], connects: Pace) -> LiveCollector:
+        return LiveCollector(
+            venue=self.venue,
+            symbols=symbols,
+            ws_url=self.entry.ws_url,
+            rest=self.rest,
+            connects=connects,
+            sinks={symbol: self.feeds[symbol] for symbol in symbols},
+            reject=self.reject,
+            record=self.recorder.put if self.recorder else None,
+            gap_log=self.gap_log,
+            clock_ns=time.time_ns,
+            log=self._log,
+        )
+
+    @asynccontextmanager
+    async def _recording(self) -> AsyncIterator[None]:
+        if not self.entry.record:
+            yield
+            return
+        self.recorder = Recorder(self.app.settings.recording_dir, venue=self.entry.venue, clock_ns=time.time_ns)
+        try:
+            yield
+        finally:
+            await self.recorder.close()
+
+    # --- leases ---------------------------------------------------------------------------------------------------------
+
+    async def _take_free(self, stop: asyncio.Event) -> list[str]:
+        """The symbols whose leases this process got just now: of the others another process is the writer."""
+        now, taken = asyncio.get_running_loop().time(), []
+        for symbol in [symbol for symbol, since in self._wanted.items() if since <= now]:
+            if stop.is_set() or not self.places.take():
+                break
+            if await self._take(symbol):
+                taken.append(symbol)
+            else:
+                self.places.give_back()
+        return taken
+
+    async def _take(self, symbol: str) -> bool:
+        instrument = Instrument(self.entry.venue, symbol)
+        try:
+            feed = await self._open_feed(instrument)
+        except WriterHeld as held:
+            if symbol not in self._standing_by:
+                self._log.info("standing by", symbol=symbol, reason=str(held))
+            self._standing_by.add(symbol)
+            return False
+        self.feeds[symbol] = feed
+        del self._wanted[symbol]
+        self._standing_by.discard(symbol)
+        self.refused.pop(symbol, None)
+        self._log.info("writing", symbol=symbol, last_id=feed.last_id())
+        return True
+
+    async def _open_feed(self, instrument: Instrument) -> Feed:
+        async def reject(rejects: list[Reject]) -> None:
+            await self.reject(instrument.symbol, *rejects)
+
+        group = self.entry.price_group.get(instrument.symbol)
+        venue = self.venue
+        writer = await self.app.writer(instrument, venue.ids, reject, stream=venue.stream, price_group=group)
+        return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
+
+    async def reject(self, symbol: str, *rejects: Reject) -> None:
+        """To the day's dead letters."""
+        self.dead_letters += len(rejects)
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        await for_day(self.app.settings.dead_letter_dir, self.entry.venue, day).put(rejects)
+        self._log.warning("dead letters", symbol=symbol, count=len(rejects), reason=rejects[0].reason)
+
+
+def shards(symbols: Sequence[str], most: int) -> Iterable[Sequence[str]]:
+    """Symbols as even parts of at most `most`: one connection each."""
+    parts = -(-len(symbols) // most)
+    return [symbols[part::parts] for part in range(parts)]
+
+
+async def pause(stop: asyncio.Event, seconds: float | None) -> None:
+    """Until `stop` is set or the time is over, whatever comes first."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
