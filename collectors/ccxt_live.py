@@ -226,7 +226,7 @@ class CcxtCollector:
             return False, str(error)
         self._queue.put_nowait(_Batch(symbol, rows, repair=True))
         page, first = columns(rows), self._first[symbol]
-        if not rows or int(page.ts_ns.min()) > before_ns:
+        if not (page.ts_ns[page.ts_ns > 0] <= before_ns).any():
             return False, "fetchTrades doesn't reach back so far"
         if not first.done() or not {*page.ids} & {*first.result().ids}:
             return False, "fetchTrades lags behind the stream"

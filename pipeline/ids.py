@@ -90,6 +90,12 @@ class Tracker(Protocol):
     def unseen(self, first: int, last: int) -> list[IdRange]:
         """What of first..last (ids; times where ids are opaque) may not have been taken, as far as it is remembered."""
 
+    def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
+        """The times between which there may be trades that were not taken; each end is the time of one that was."""
+
+    def begin(self) -> None:
+        """What comes later is meant to join what was taken, though that was history."""
+
     @property
     def began(self) -> bool:
         """Whether anything but history fetched apart was taken: then what comes later is meant to join it."""
@@ -187,6 +193,18 @@ class ContiguousIds:
                 break
         found += [(first, last)]
         return [(a, b) for a, b in found if a <= b]
+
+    def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
+        """Between each two ranges, before the first and after the last, as far as asked for."""
+        before = [since_ns, *(r[3] for r in self._ranges)]
+        after = [*(r[2] for r in self._ranges), until_ns]
+        found = [(max(since_ns, min(a, b)), min(until_ns, max(a, b))) for a, b in zip(before, after, strict=True)]
+        inside = [(a, b) for a, b in found if a <= b]
+        return [p for p in inside if p != (since_ns, since_ns)] if self._ranges and self._ranges[0][2] <= since_ns else inside
+
+    def begin(self) -> None:
+        """From now on what lies above the last id is a gap, until it is taken."""
+        self._apart = False
 
     @property
     def last_id(self) -> TradeId | None:

@@ -21,12 +21,14 @@ from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
 from sinks.dead_letters import for_day
+from sinks.ledger.gap import GapSums
 from sinks.recording import Recorder
 from spillway.app import App
 from spillway.gap_log import LedgerGapLog
 from spillway.settings import Collect
 
 STANDBY_S = 1.0  # between two looks whether another writer's lease is free
+COUNTERS = ("frames", "other", "rejected", "trades", "repaired", "connections", "replaced", "reconnects")
 REFUSED_S = 3600.0  # after a refusal that asking again won't change by itself
 
 
@@ -65,6 +67,7 @@ class Collection:
     dead_letters: int = 0
     _wanted: dict[str, float] = field(default_factory=dict)  # symbol -> loop time from which on it may be taken
     _standing_by: set[str] = field(default_factory=set)
+    _ended: dict[str, int] = field(default_factory=dict)  # counters of collectors that have ended
     _log: FilteringBoundLogger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +109,7 @@ class Collection:
                     await self.feeds[symbol].close()
             await self.reconcile(symbols)
         finally:
-            self.collectors.remove(collector)
+            self._retire(collector)
             for symbol in symbols:
                 del self.feeds[symbol]
                 self.places.give_back()
@@ -123,11 +126,40 @@ class Collection:
             self._wanted |= dict.fromkeys(symbols, asyncio.get_running_loop().time() + wait_s)
             self.refused |= dict.fromkeys(symbols, str(error))
 
+    def total(self, counter: str) -> int:
+        """A counter of the collectors, summed; those that have ended are in it."""
+        now: list[int] = [getattr(collector, counter) for collector in self.collectors]
+        return sum(now, self._ended.get(counter, 0))
+
+    @property
+    def gap_sums(self) -> dict[Instrument, GapSums]:
+        """What the ledger said of its symbols' gaps lately."""
+        known = self.gap_log.sums if self.gap_log else {}
+        return {instrument: sums for instrument, sums in known.items() if instrument.symbol in self.entry.symbols}
+
+    @property
+    def lag_ns(self) -> int:
+        """From the newest trade's exchange time to its arrival: the worst of all connections."""
+        return max((collector.lag_ns for collector in self.collectors), default=0)
+
+    @property
+    def last_frame_ns(self) -> int:
+        """When the last message came, on the connection that was silent for longest."""
+        return min((collector.last_frame_ns for collector in self.collectors), default=0)
+
+    def _retire(self, collector: LiveCollector) -> None:
+        self.collectors.remove(collector)
+        for counter in COUNTERS:
+            self._ended[counter] = self._ended.get(counter, 0) + getattr(collector, counter)
+
     async def reconcile(self, symbols: Iterable[str] | None = None) -> None:
         """Brings the ledger's gaps to what the writers know, of all symbols or of some."""
+        if self.gap_log is None:
+            return
         for symbol, feed in list(self.feeds.items()):
-            if self.gap_log and (symbols is None or symbol in symbols):
+            if symbols is None or symbol in symbols:
                 await self.gap_log.reconcile(symbol, feed)
+        await self.gap_log.refresh()
 
     def _collector(self, symbols: Sequence[str], connects: Pace) -> LiveCollector:
         return LiveCollector(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipeline.errors import StorageError
 from pipeline.feed import Feed
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import Gap, IdRange
-from sinks.ledger.gap import GapState
+from sinks.ledger.gap import GapState, GapSums
 from sinks.ledger.gaps import GapBook
 
 log = structlog.get_logger()
@@ -31,6 +31,7 @@ class LedgerGapLog:
     venue: str
     clock_ns: Callable[[], int]
     failed: int = 0
+    sums: dict[Instrument, GapSums] = field(default_factory=dict)  # as of the last `refresh`
 
     async def found(self, symbol: str, gaps: Sequence[Gap]) -> None:
         """Ids that were never seen; they will be asked for."""
@@ -52,6 +53,13 @@ class LedgerGapLog:
         if feed.writer.rule is IdRule.CONTIGUOUS:
             write = partial(self.book.reconcile, known=feed.known_ids())
             await self._write(write, Instrument(self.venue, symbol), feed.gaps(), self.clock_ns())
+
+    async def refresh(self) -> None:
+        """Brings `sums` up to date."""
+        try:
+            self.sums = await asyncio.to_thread(partial(self.book.sums, venue=self.venue))
+        except StorageError as error:
+            log.error("the ledger can't be read", venue=self.venue, error=str(error))
 
     async def _write(self, write: Callable[..., Any], *arguments: Any) -> None:
         try:

@@ -75,16 +75,26 @@ def sums_as_dict(sums: GapSums) -> dict[str, int]:
     return {"found": sums.found, **asdict(sums)}
 
 
+def sums_line(sums: dict[str, int]) -> str:
+    """The same for people."""
+    line = f"{sums['found']:,} ids found missing: "
+    line += f"{sums['repaired']:,} repaired, {sums['lost']:,} lost, {sums['open']:,} open"
+    outages = {name: sums[f"outages_{name}"] for name in ("repaired", "lost", "open")}
+    if any(outages.values()):
+        line += f"; times when nobody listened: {', '.join(f'{n:,} {name}' for name, n in outages.items())}"
+    return line
+
+
 def describe(found: dict[str, Any], width: int | None = None) -> list[str]:
     """The gaps for people."""
     if not found["totals"]:
         why = "" if found["exists"] else ": there is no ledger yet, `spillway run` makes it"
         return [f"no gaps are recorded in {found['ledger']}{why}"]
-    lines = _table(_HEADS, [_cells(gap) for gap in found["gaps"]], width) if found["gaps"] else ["no gap is of this kind"]
+    lines = _table(_HEADS, [_cells(gap) for gap in found["gaps"]], width) if found["gaps"] else ["no gap matches"]
     for gap in found["gaps"]:
         if "minutes" in gap:
             lines += ["", *_minute_lines(gap, width)]
-    return [*lines, "", *(_total_line(total) for total in found["totals"])]
+    return [*lines, "", *(f"{t['venue']} {t['symbol']}: {sums_line(t)}" for t in found["totals"])]
 
 
 # --- inside -------------------------------------------------------------------------------------------------------------
@@ -147,15 +157,6 @@ def _minute_lines(gap: dict[str, Any], width: int | None) -> list[str]:
 def _ranges(missing: list[list[int]]) -> str:
     shown = ", ".join(f"{first}..{last}" for first, last in missing[:3])
     return f"{shown} and {len(missing) - 3} more" if len(missing) > 3 else shown or "-"
-
-
-def _total_line(total: dict[str, Any]) -> str:
-    line = f"{total['venue']} {total['symbol']}: {total['found']:,} ids found missing: "
-    line += f"{total['repaired']:,} repaired, {total['lost']:,} lost, {total['open']:,} open"
-    outages = {name: total[f"outages_{name}"] for name in ("repaired", "lost", "open")}
-    if any(outages.values()):
-        line += f"; {sum(outages.values()):,} outages: " + ", ".join(f"{n:,} {name}" for name, n in outages.items())
-    return line
 
 
 def _table(heads: tuple[str, ...], rows: list[list[str]], width: int | None) -> list[str]:

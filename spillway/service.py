@@ -23,7 +23,9 @@ from spillway.app import App
 from spillway.collecting import Collection, Places, pause
 from spillway.compact import as_dict, compact_finished
 from spillway.gap_log import LedgerGapLog
+from spillway.http import served
 from spillway.klines import KlineChecker, KlineRules, StoredMinutes
+from spillway.metrics import exposed
 
 log = structlog.get_logger()
 
@@ -72,8 +74,9 @@ class Service:
             self.collections.append(Collection(self.app, entry, self._gap_log(entry.venue), self.places))
         schedule = self._schedule()
         schedule.start(time.time_ns)
+        http = self.app.settings.http
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with served(http.host, http.port, metrics=self.metrics, ready=self.lacking), asyncio.TaskGroup() as tasks:
                 for collection in self.collections:
                     tasks.create_task(collection.run(self.stop), name=f"collect {collection.entry.venue}")
                     tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
@@ -82,6 +85,19 @@ class Service:
             raise group.exceptions[0] from None
         finally:
             await schedule.stop()
+
+    def metrics(self) -> bytes:
+        """What Prometheus is told."""
+        return exposed(self.collections, self.checkers)
+
+    def lacking(self) -> str:
+        """What is missing for all to be collected; empty where nothing is."""
+        lacks = []
+        for c in self.collections:
+            idle = [symbol for symbol in c.entry.symbols if symbol not in c.feeds]
+            lacks += [f"{c.entry.venue}: standing by for {', '.join(idle)}"] if idle else []
+            lacks += [f"{c.entry.venue}: not connected" for each in c.collectors if not each.connected]
+        return "; ".join(lacks)
 
     async def _while_there_is_hope(self) -> None:
         """A service that every venue refuses for good, and that has collected nothing, ends with that error."""

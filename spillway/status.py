@@ -10,7 +10,9 @@ from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import day_text, minute_text, minute_time
 from pipeline.trade import NS_PER_S
 from spillway.app import App
+from spillway.ledger_status import from_ledger, ledger_lines
 from spillway.owner import is_dead, people_name
+from spillway.settings import masked
 
 
 async def gather(app: App) -> dict[str, Any]:
@@ -18,11 +20,13 @@ async def gather(app: App) -> dict[str, Any]:
     window = set(await app.window.instruments())
     kept = await asyncio.to_thread(lambda: {*app.files.instruments(), *app.archive.instruments()})
     used, limit = await app.window.memory()
+    ledger = await asyncio.to_thread(from_ledger, app.settings)
     return {
         "data_dir": str(app.settings.data_dir),
         "redis": {"at": app.window.name, "used_bytes": used, "limit_bytes": limit or None},
+        "ledger": {"at": masked(app.settings.ledger_url), "error": ledger.error},
         "window_hours": app.settings.redis.window_hours,
-        "instruments": [await _instrument(app, i) for i in sorted(window | kept)],
+        "instruments": [await _instrument(app, i) | ledger.of(i) for i in sorted(window | kept)],
     }
 
 
@@ -87,6 +91,8 @@ def describe(found: dict[str, Any]) -> list[str]:
     """The state for people."""
     redis = found["redis"]
     lines = [f"{found['data_dir']}: Redis at {redis['at']} uses {redis['used_bytes'] / 1e6:,.1f} MB"]
+    if found["ledger"]["error"]:
+        lines.append(f"the ledger can't be read: {found['ledger']['error']}")
     if not found["instruments"]:
         lines.append("nothing is kept yet: try `spillway replay` or `spillway run`")
     for i in found["instruments"]:
@@ -100,6 +106,7 @@ def describe(found: dict[str, Any]) -> list[str]:
             if i["unspilled_overdue"]:
                 lines.append(f"  overdue  {i['unspilled_overdue']:,} minutes should have left the window: run `spillway spill`")
             lines.append(f"  missing  {_missing(i)}")
+        lines += ledger_lines(i)
     return lines
 
 

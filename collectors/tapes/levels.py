@@ -68,7 +68,7 @@ class LevelsReader:
         reasons |= dict.fromkeys(np.flatnonzero((volumes < 0).any(axis=1)).tolist(), "volumes that don't add up")
         reasons |= dict.fromkeys(np.flatnonzero(sides == 0).tolist(), "no volume")
         reasons |= dict.fromkeys(np.flatnonzero(counts < sides).tolist(), "fewer trades than sides that traded")
-        reasons |= bad_counts | bad_volumes | _inexact(texts)
+        reasons |= bad_counts | bad_volumes | _inexact(texts) | _unplaced(texts["price"], starts)
         has[list(reasons)] = [True, False, False]  # one row to be refused
         rows, way = np.divmod(np.flatnonzero(has), 3)
         price, starts = texts["price"].take(pa.array(rows)), starts[rows]
@@ -150,6 +150,14 @@ def _inexact(texts: Texts) -> dict[int, str]:
             if len(_digits(texts[role][row].as_py())) > _FLOAT_DIGITS:
                 found[row] = f"more than {_FLOAT_DIGITS} digits: the export was not exact"
     return found
+
+
+def _unplaced(price: pa.Array, starts: Int64s) -> dict[int, str]:
+    """Rows without a time or a price. They are refused later too, but then once for each side."""
+    missing = dict.fromkeys(np.flatnonzero(starts == 0).tolist(), "no time: it can't be placed in a minute")
+    column = fixed.parse_column(price, 0)
+    low = dict.fromkeys(np.flatnonzero(column.values <= 0).tolist(), "price not more than 0")
+    return missing | low | {row: f"price {why}" for row, why in column.bad.items()}
 
 
 def _digits(number: str) -> str:

@@ -91,8 +91,8 @@ def _columns(trades: Sequence[_Trade]) -> RawTrades:
     return RawTrades(
         ids=np.fromiter([trade.trade_id for trade in trades], np.int64, n),
         ts_ns=iso_ns([trade.timestamp for trade in trades]),
-        price=[str(trade.price, "utf-8") for trade in trades],
-        size=[str(trade.qty, "utf-8") for trade in trades],
+        price=[str(trade.price, "ascii", "replace") for trade in trades],
+        size=[str(trade.qty, "ascii", "replace") for trade in trades],
         side=2 * np.fromiter([trade.side == "buy" for trade in trades], np.int8, n) - 1,
     )
 
@@ -111,7 +111,7 @@ def _row_columns(rows: Sequence[_Row]) -> RawTrades:
 def _ns(seconds: msgspec.Raw) -> int:
     """A JSON number of seconds as nanoseconds; 0 where it can't be a time."""
     try:
-        value, scale = fixed.parse(str(seconds, "utf-8"))
+        value, scale = fixed.parse(str(seconds, "ascii", "replace"))
     except BadValue:
         return 0
     ns = fixed.rescale(value, 0, _NS_DECIMALS) // fixed.rescale(1, 0, scale)

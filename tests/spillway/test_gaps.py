@@ -88,10 +88,9 @@ def test_gaps_are_shown_the_newest_first_while_the_ledger_is_in_use(book: Ledger
     assert "23..24" in lines[3]
     assert "the venue doesn't have them" in lines[3]
     assert "2023-11-15 00:00:54.000  2023-11-15 00:01:06.000" in lines[3]
-    assert lines[-2:] == [
-        "binance BTCUSDT: 2,004 ids found missing: 2 repaired, 2 lost, 2,000 open",
-        "bitflyer [b]_JPY: 0 ids found missing: 0 repaired, 0 lost, 0 open; 1 outages: 0 repaired, 1 lost, 0 open",
-    ]
+    assert lines[-2] == "binance BTCUSDT: 2,004 ids found missing: 2 repaired, 2 lost, 2,000 open"
+    assert lines[-1].startswith("bitflyer [b]_JPY: 0 ids found missing")
+    assert lines[-1].endswith("; times when nobody listened: 0 repaired, 1 lost, 0 open")
 
 
 def test_a_machine_gets_each_value_exactly(book: Ledger, data: Path) -> None:
@@ -114,7 +113,7 @@ def test_gaps_are_chosen_by_instrument_state_time_and_number(book: Ledger, data:
             "outages_open": 0, "outages_repaired": 0, "outages_lost": 1,
         }
     ]  # fmt: skip
-    assert "no gap is of this kind" in spillway("gaps", "--data", data, "--venue", "bitflyer", "--state", "open").stdout
+    assert "no gap matches" in spillway("gaps", "--data", data, "--venue", "bitflyer", "--state", "open").stdout
 
 
 def test_the_minutes_of_a_gap_are_shown_as_they_are_stored(data: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Reading:
                 self._add(block)
         except TapeError as error:
             self.error = str(error)
-        self.rejects.sort(key=lambda r: int(r.where.replace("item ", "").rpartition(":")[2]))
+        self.rejects.sort(key=lambda r: int(r.where.rpartition(":")[2].rpartition(" ")[2]))
         return self
 
     def _add(self, block: TapeBlock) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from pipeline.errors import BadValue
 from pipeline.instrument import Instrument
@@ -18,6 +18,7 @@ from pipeline.minute import Gap
 from sinks.ledger.gap import GapKind, GapRow, GapState, GapSums
 from sinks.ledger.gaps import GapBook
 from sinks.ledger.ledger import Ledger, open_ledger
+from sinks.ledger.tables import GAPS
 
 BTC = Instrument("binance", "BTCUSDT")
 ETH = Instrument("binance", "ETHUSDT")
@@ -54,12 +55,6 @@ def told(rows: list[GapRow]) -> dict[int, GapState]:
             assert number not in said, f"id {number} stands in two rows"
             said[number] = row.state
     return said
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -136,12 +131,13 @@ def test_ids_that_came_and_were_forgotten_again_are_open_again(book: GapBook) ->
     assert [row[:3] for row in seen(book)] == [(10, 11, "repaired"), (12, 13, "open"), (14, 19, "repaired")]
 
 
-def test_a_reconciliation_without_news_writes_nothing(book: GapBook, tmp_path: Path) -> None:
-    book.reconcile(BTC, [gap(10, 19)], NOW, known=(1, 30))
-    log = tmp_path / "ledger.db-wal"
-    before = log.read_bytes()
-    assert book.reconcile(BTC, [gap(10, 19)], NOW + 1, known=(1, 40)) == (0, 0)
-    assert log.read_bytes() == before
+def test_a_reconciliation_without_news_writes_nothing(tmp_path: Path) -> None:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        ledger.gaps.reconcile(BTC, [gap(10, 19)], NOW, known=(1, 30))
+        log = tmp_path / "ledger.db-wal"
+        before = log.read_bytes()
+        assert ledger.gaps.reconcile(BTC, [gap(10, 19)], NOW + 1, known=(1, 40)) == (0, 0)
+        assert log.read_bytes() == before
 
 
 def test_instruments_do_not_mix(book: GapBook) -> None:
@@ -195,21 +191,21 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_after_any_history_the_book_says_of_each_id_what_became_of_it(tmp_path: Path, steps: list[Step]) -> None:
-    (tmp_path / "ledger.db").unlink(missing_ok=True)
-    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        model: dict[int, GapState] = {}
-        for at, step in enumerate(steps):
-            apply(ledger.gaps, step, NOW + at)
-            rows = ledger.gaps.find()
-            follow(model, step)
-            assert told(rows) == model, step
-            sums = ledger.gaps.sums().get(BTC, GapSums())
-            assert [sums.open, sums.repaired, sums.lost] == [list(model.values()).count(s) for s in (OPEN, REPAIRED, LOST)]
-            if step[0] == "reconcile":
-                assert {n for n, state in model.items() if state is not REPAIRED} == step[1]
-            apply(ledger.gaps, step, NOW + at + 1)  # as after a crash that left no word of it
-            assert ledger.gaps.find() == rows
+def test_after_any_history_the_book_says_of_each_id_what_became_of_it(ledger: Ledger, steps: list[Step]) -> None:
+    with ledger.gaps._database.writing() as connection:
+        connection.execute(delete(GAPS))
+    model: dict[int, GapState] = {}
+    for at, step in enumerate(steps):
+        apply(ledger.gaps, step, NOW + at)
+        rows = ledger.gaps.find()
+        follow(model, step)
+        assert told(rows) == model, step
+        sums = ledger.gaps.sums().get(BTC, GapSums())
+        assert [sums.open, sums.repaired, sums.lost] == [list(model.values()).count(s) for s in (OPEN, REPAIRED, LOST)]
+        if step[0] == "reconcile":
+            assert {n for n, state in model.items() if state is not REPAIRED} == step[1]
+        apply(ledger.gaps, step, NOW + at + 1)  # as after a crash that left no word of it
+        assert ledger.gaps.find() == rows
 
 
 def apply(book: GapBook, step: Step, now_ns: int) -> None:
