@@ -75,7 +75,7 @@ class CcxtCollector:
         self._rules = rules or RepairRules()
         self._resuming: set[str] = set()  # symbols of which no live trade came on this connection
         self._ids_seen = False
-        self._waiting = 0  # trades in the queue
+        self._waiting = 0  # trades and unread messages in the queue
         self._first: dict[str, asyncio.Future[RawTrades]] = {}  # the first live trades of each symbol on this connection
         self._queue: asyncio.Queue[_Batch | Reject | None] = asyncio.Queue()  # bounded by `_waiting`
         self._made: CcxtExchange | None = self._make()  # so that what is wrong shows at once
@@ -113,6 +113,9 @@ class CcxtCollector:
         putting = asyncio.create_task(self._put_all(), name=f"put {self.venue}")
         try:
             await asyncio.wait({taking, putting, halt}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            putting.cancel()  # whoever cancels doesn't want to wait for sinks
+            raise
         finally:
             self.connected = False
             taking.cancel()
@@ -159,7 +162,12 @@ class CcxtCollector:
             self._log.info("connected", connections=self.connections)
 
     def _unread(self, raw: str, reason: str) -> None:
-        self._queue.put_nowait(Reject(raw, f"{self.venue} websocket", f"ccxt can't read it: {reason}"))
+        reject = Reject(raw, f"{self.venue} websocket", f"ccxt can't read it: {reason}")
+        self._waiting += 1
+        if self._waiting > MOST_WAITING:
+            self._log.error("a message is lost", reason=reject.reason, raw=reject.raw[:200])
+        else:
+            self._queue.put_nowait(reject)
 
     # --- live trades ----------------------------------------------------------------------------------------------------
 
@@ -183,6 +191,7 @@ class CcxtCollector:
     async def _put_all(self) -> None:
         while (item := await self._queue.get()) is not None:
             if isinstance(item, Reject):
+                self._waiting -= 1
                 await self._reject("", item)
             elif item.rows:
                 await self._put(item)

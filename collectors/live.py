@@ -80,7 +80,9 @@ class LiveCollector:
         self._symbols = list(symbols)
         self._base_url = ws_url or venue.ws_url
         self._own_rest = rest is None
-        self._rest = rest or RestClient(rest_url or venue.rest_url, requests_per_s=venue.limits.requests_per_s)
+        self._rest = rest or RestClient(
+            rest_url or venue.rest_url, requests_per_s=venue.limits.requests_per_s, banned=venue.limits.banned
+        )
         self._connects = connects or Pace(venue.limits.connects_per_s)
         self._parse = venue.parser(symbols)
         self._sinks = {symbol: sinks[symbol] for symbol in symbols}
@@ -94,7 +96,6 @@ class LiveCollector:
         self._rules = rules or RepairRules()
         self._current: Connection | None = None
         self._renew = asyncio.Event()  # the connection should be replaced
-        self._resuming: set[str] = set()  # symbols of which no live trade came since the reconnect
         self._repairers = {symbol: self._repairer(symbol) for symbol in symbols}
 
     @property
@@ -192,7 +193,6 @@ class LiveCollector:
 
     def _begin(self) -> None:
         self.connections += 1
-        self._resuming = set(self._symbols)
         self._log.info("connected", connections=self.connections)
         for repairer in self._repairers.values():
             repairer.connected()
@@ -248,17 +248,17 @@ class LiveCollector:
             self._renew.set()
         for refusal in parsed.refusals:
             self._refuse(refusal)
+        resuming = {symbol for symbol in parsed.trades if self._repairers[symbol].resuming}
         await self._repair_first(parsed, stop)
         for symbol, trades in parsed.trades.items():
-            await self._put(symbol, trades, parsed)
+            await self._put(symbol, trades, parsed, symbol in resuming)
 
-    async def _put(self, symbol: str, trades: RawTrades, parsed: Parsed) -> None:
+    async def _put(self, symbol: str, trades: RawTrades, parsed: Parsed, resumed: bool) -> None:
         if not len(trades.ts_ns):
             return
         self.trades += len(trades.ts_ns)
         self.lag_ns = self.last_frame_ns - int(trades.ts_ns.max())
-        await self._sinks[symbol].put(trades, parsed.raws(symbol), resumed=symbol in self._resuming)
-        self._resuming.discard(symbol)
+        await self._sinks[symbol].put(trades, parsed.raws(symbol), resumed=resumed)
 
     async def _repair_first(self, parsed: Parsed, stop: asyncio.Event) -> None:
         """Has what lacks before and in these trades asked for; returns when that is done, or too slow to wait for."""
@@ -289,9 +289,15 @@ class LiveCollector:
         return Overlapper(market, rules=self._rules)
 
     def _history(self, symbol: str) -> History:
+        asked: str | None = None
+
         async def answer(span: Span, page: RawTrades | None) -> Parsed | None:
+            nonlocal asked
             path = self._venue.history_path(symbol, span, page)
-            return None if path is None else self._venue.parse_history(symbol, await self._rest.get(path))
+            if path is None or (page is not None and path == asked):  # a venue that gives the same page for ever
+                return None
+            asked = path
+            return self._venue.parse_history(symbol, await self._rest.get(path))
 
         return answer
 

@@ -12,8 +12,9 @@ import numpy as np
 from collectors.asking import Asking, Market, RepairRules
 from collectors.venues.history import Span
 from pipeline.errors import VenueError
-from pipeline.trade import RawTrades
+from pipeline.trade import NS_PER_S, RawTrades
 
+MARGIN_NS = 2 * NS_PER_S  # what came last may not have been in order, and some of it not have come
 MOST_OUTAGES = 100  # that wait for a venue that fails; the oldest two then become one
 
 
@@ -31,13 +32,31 @@ class _Outage:
     @property
     def span(self) -> Span:
         """What to ask for: with both edges, which tell whether history reaches that far."""
-        return Span(self.since_id, self.until_id, self.since_ns, self.until_ns)
+        return Span(None, self.until_id, self.since_ns - MARGIN_NS, self.until_ns)
+
+    @property
+    def inside(self) -> Span:
+        """What is put of it: what is known already is dropped there. Of opaque ids the edges' own times belong to it too."""
+        last_id = None if self.until_id is None else self.until_id - 1
+        return Span(None, last_id, self.since_ns - MARGIN_NS, self.until_ns)
+
+    def ends_with(self, trades: RawTrades) -> bool:
+        """Whether one of these live trades is newer than what was known; some venues begin by telling old ones again."""
+        ids = np.asarray(trades.ids)
+        newer = ids > self.since_id if self.since_id is not None else trades.ts_ns > self.since_ns
+        if not newer.any():
+            return False
+        self.until_id = int(ids[newer].min()) if self.since_id is not None else None
+        self.until_ns = int(trades.ts_ns[newer].min())
+        self.due = 0.0
+        return True
 
     def reached_by(self, page: RawTrades) -> bool:
         """Whether an answer goes back to what is known."""
-        if self.since_id is not None and len(page.ts_ns):
-            return int(np.asarray(page.ids).min()) <= self.since_id
-        return bool(len(page.ts_ns)) and int(page.ts_ns.min()) <= self.since_ns
+        if not len(page.ts_ns):
+            return False
+        known = self.since_id is not None and int(np.asarray(page.ids).min()) <= self.since_id
+        return known or int(page.ts_ns.min()) <= self.since_ns
 
     def caught_up_with(self, page: RawTrades) -> bool:
         """Whether an answer holds the trade after the stretch: until then history lags behind the stream."""
@@ -78,19 +97,20 @@ class Overlapper:
 
     def saw(self, trades: RawTrades) -> bool:
         """Live trades are about to be put: they need not wait."""
-        outage, self._open = self._open, None
-        if outage is not None and len(trades.ts_ns):
-            ids = np.asarray(trades.ids)
-            outage.until_id = int(ids.min()) if outage.since_id is not None else None
-            outage.until_ns = int(trades.ts_ns.min())
-            outage.due = 0.0
-            self._outages.append(outage)
+        if self._open is not None and self._open.ends_with(trades):
+            self._outages.append(self._open)
+            self._open = None
             if len(self._outages) > MOST_OUTAGES:
                 first, second = self._outages[:2]
                 first.until_id, first.until_ns = second.until_id, second.until_ns
                 del self._outages[1]
             self._news.set()
         return False
+
+    @property
+    def resuming(self) -> bool:
+        """Whether no live trade came since the last connect that is newer than what was known."""
+        return self._open is not None
 
     async def run(self) -> None:
         """Fetches overlaps until it is cancelled."""
@@ -148,19 +168,13 @@ class Overlapper:
             if first and not outage.caught_up_with(page) and self._lags(outage):
                 return None
             reached = reached or outage.reached_by(page)
-            await self._asking.put(answer, self._inside(outage))
+            await self._asking.put(answer, outage.inside)
         return reached
 
     def _lags(self, outage: _Outage) -> bool:
         outage.tries += 1
         outage.due = asyncio.get_running_loop().time() + self._rules.lag_s * 2.0**outage.tries / 2
         return outage.tries < self._rules.tries
-
-    def _inside(self, outage: _Outage) -> Span:
-        """What of an answer is put. Numbers tell what lies inside; of opaque ids the edges' own times belong to it too."""
-        if outage.since_id is None:
-            return Span(None, None, outage.since_ns, outage.until_ns)
-        return Span(outage.since_id + 1, None if outage.until_id is None else outage.until_id - 1)
 
     async def _end(self, outage: _Outage, fetched: bool, how: str) -> None:
         self._outages.remove(outage)

@@ -78,6 +78,11 @@ class Repairer:
         return bool(holes) and self.pages < self._rules.hold_pages
 
     @property
+    def resuming(self) -> bool:
+        """Never of interest: contiguous ids show what lacks."""
+        return False
+
+    @property
     def pages(self) -> int:
         """How many requests it takes to fill all holes known now."""
         return sum((last - first) // self._page_size + 1 for first, last in self._holes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 import aiohttp
@@ -34,6 +34,7 @@ class RestClient:
         requests_per_s: float = math.inf,
         timeout_s: float = 10.0,
         tries: int = 4,
+        banned: Mapping[int, float] | None = None,
         patience_s: float = 60.0,
         delays: Callable[[], Delays] = lambda: Delays(first_s=0.25, cap_s=5.0),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -41,6 +42,7 @@ class RestClient:
         self._base_url = base_url
         self._timeout_s = timeout_s
         self._tries = tries
+        self._banned = dict.fromkeys(_RATE_LIMITED, 0.0) | dict(banned or {})  # status -> how long, where no header says it
         self._patience_s = patience_s  # longer waits are the caller's matter
         self._delays = delays
         self._sleep = sleep
@@ -95,12 +97,12 @@ class RestClient:
             raise VenueError(f"{where}: {plain(str(error)) or type(error).__name__}") from None
         if answer.status == 200:
             return body
-        wait_s = retry_after(answer.headers.get("Retry-After"))
-        if answer.status in _RATE_LIMITED:
+        wait_s = retry_after(answer.headers.get("Retry-After")) or self._banned.get(answer.status, 0.0)
+        if answer.status in self._banned:
             self._not_before = max(self._not_before, asyncio.get_running_loop().time() + wait_s)
         told = plain(body.decode("utf-8", "replace"))
         message = f"{where}: HTTP {answer.status} {told}".rstrip()
-        raise VenueError(message, fatal=is_fatal(answer.status), retry_after_s=wait_s)
+        raise VenueError(message, fatal=is_fatal(answer.status) and answer.status not in self._banned, retry_after_s=wait_s)
 
 
 async def _body(answer: aiohttp.ClientResponse, where: str) -> bytes:

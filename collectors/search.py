@@ -36,7 +36,7 @@ class Search:
         if self._found or (self._end is not None and self.low >= self._end):
             return None
         if self._end is None:
-            return self.low + self.page_size * 4**self._asked
+            return self.low + (self.page_size << 2 * self._asked)
         guess = (self.low + self._end) // 2 if self._asked % _HALVE_EVERY == 0 else self._guess(self._end)
         return max(self.low, min(guess, self._end - 1) - self.page_size // 2)
 

@@ -92,8 +92,8 @@ class Footprint:
 
     def settle(self, doubtful: TradeBatch, stored: Mapping[int, Minute | None]) -> TradeBatch:
         """Of doubtful trades, those that their minutes, open or stored, don't hold. The held ones are remembered."""
-        rows = zip((doubtful.ts_ns // NS_PER_MINUTE).tolist(), doubtful.ids.tolist(), strict=True)
-        held = np.array([self._held(minute, trade_id, stored) for minute, trade_id in rows], dtype=bool)
+        rows = zip(doubtful.ts_ns.tolist(), doubtful.ids.tolist(), strict=True)
+        held = np.array([self._held(ts_ns, trade_id, stored) for ts_ns, trade_id in rows], dtype=bool)
         if held.any():
             self.ids.remember(doubtful.take(held))
         return doubtful.take(~held)
@@ -136,7 +136,8 @@ class Footprint:
         for part in sums(batch, with_ranges=rule is IdRule.CONTIGUOUS):
             bucket = self.open.get(part.minute)
             if bucket is None:
-                bucket = self.open[part.minute] = OpenMinute(part.minute, late=part.minute < self.newest_minute)
+                late = batch.apart or part.minute < self.newest_minute  # a page may end inside it
+                bucket = self.open[part.minute] = OpenMinute(part.minute, late=late)
             bucket.merge(part, group, rule is IdRule.OPAQUE)
             bucket.repaired |= batch.repair or (bool(holes) and _fills(part.id_ranges, holes))
             self.newest_minute = max(self.newest_minute, part.minute)
@@ -231,22 +232,27 @@ class Footprint:
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
-    def _held(self, minute: int, trade_id: TradeId, stored: Mapping[int, Minute | None]) -> bool:
-        bucket, kept = self.open.get(minute), stored.get(minute)
+    def _held(self, ts_ns: int, trade_id: TradeId, stored: Mapping[int, Minute | None]) -> bool:
+        bucket, kept = self.open.get(ts_ns // NS_PER_MINUTE), stored.get(ts_ns // NS_PER_MINUTE)
         if bucket:
-            first, last, ranges = bucket.first_id, bucket.last_id, bucket.ranges
+            ids, times, ranges = (bucket.first_id, bucket.last_id), (bucket.first_ns, bucket.last_ns), bucket.ranges
         elif kept:
-            first, last, ranges = kept.first_trade_id, kept.last_trade_id, RangeSet(kept.id_ranges)
+            ids, times = (kept.first_trade_id, kept.last_trade_id), (kept.first_ns, kept.last_ns)
+            ranges = RangeSet(kept.id_ranges)
         else:
             return False
         if self.ids.rule is IdRule.CONTIGUOUS:
             return isinstance(trade_id, int) and trade_id in ranges
         if self.ids.rule is IdRule.MONOTONIC:
-            return first <= trade_id <= last  # type: ignore[operator]
-        return True  # opaque ids so old can't be told apart: a minute that stands is taken as it stands
+            return ids[0] <= trade_id <= ids[1]  # type: ignore[operator]
+        return times[0] <= ts_ns <= times[1]  # opaque ids so old can't be told apart but by time
 
     def _missing(self, minute: int) -> tuple[IdRange, ...]:
-        return tuple((g.first_id, g.last_id) for g in self.ids.gaps() if minute in g.minutes)
+        """The gaps that touch a minute; where the oldest were forgotten, its own ids still tell those inside it."""
+        found = [(g.first_id, g.last_id) for g in self.ids.gaps() if minute in g.minutes]
+        below = self.ids.forgotten_below
+        inside = self.open[minute].ranges.holes() if below is not None else []
+        return (*((a, b) for a, b in inside if b < (below or 0)), *found)
 
     def _status(self, bucket: OpenMinute, missing: tuple[IdRange, ...], cut_short: bool) -> Status:
         if missing:

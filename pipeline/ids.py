@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline.instrument import IdRule
-from pipeline.minute import Gap, IdRange, minute_of
+from pipeline.minute import Gap, IdRange, Minute, minute_of
 from pipeline.recent import RecentIds
 from pipeline.trade import TradeBatch, TradeId
 from pipeline.unseen import Mask
@@ -49,6 +49,10 @@ class RangeSet:
 
     def __len__(self) -> int:
         return len(self._firsts)
+
+    def holes(self) -> list[IdRange]:
+        """What lies between each two ranges."""
+        return [(a + 1, b - 1) for a, b in zip(self._lasts, self._firsts[1:], strict=False)]
 
 
 class Tracker(Protocol):
@@ -93,8 +97,15 @@ class Tracker(Protocol):
     def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
         """The times between which there may be trades that were not taken; each end is the time of one that was."""
 
+    def recall(self, minute: Minute) -> None:
+        """A new tracker goes on from a minute that was kept below an emptied Redis."""
+
     def begin(self) -> None:
         """What comes later is meant to join what was taken, though that was history."""
+
+    @property
+    def forgotten_below(self) -> int | None:
+        """Holes in the ids below are not among the `gaps` any more; None if none was forgotten."""
 
     @property
     def began(self) -> bool:
@@ -196,11 +207,21 @@ class ContiguousIds:
 
     def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
         """Between each two ranges, before the first and after the last, as far as asked for."""
-        before = [since_ns, *(r[3] for r in self._ranges)]
-        after = [*(r[2] for r in self._ranges), until_ns]
-        found = [(max(since_ns, min(a, b)), min(until_ns, max(a, b))) for a, b in zip(before, after, strict=True)]
-        inside = [(a, b) for a, b in found if a <= b]
-        return [p for p in inside if p != (since_ns, since_ns)] if self._ranges and self._ranges[0][2] <= since_ns else inside
+        if not self._ranges:
+            return [(since_ns, until_ns)]
+        holes = [sorted((hole.before_ns, hole.after_ns)) for _, hole in self._holes()]
+        found = [(since_ns, self._ranges[0][2]), *holes, (self._ranges[-1][3], until_ns)]
+        return [(max(a, since_ns), min(b, until_ns)) for a, b in found if since_ns <= b and a <= until_ns and a <= b]
+
+    def recall(self, minute: Minute) -> None:
+        """Its ids were taken, and what comes after them was meant to be."""
+        for first, last in minute.id_ranges:
+            self._join([first, last, minute.first_ns, minute.last_ns], False)
+
+    @property
+    def forgotten_below(self) -> int | None:
+        """The first id remembered, where older ranges were forgotten."""
+        return None if self._floor is None else self._ranges[0][0]
 
     def begin(self) -> None:
         """From now on what lies above the last id is a gap, until it is taken."""

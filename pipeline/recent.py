@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.instrument import IdRule
-from pipeline.minute import Gap, IdRange
+from pipeline.minute import Gap, IdRange, Minute
 from pipeline.trade import TradeBatch, TradeId
 from pipeline.unseen import MAX_SEEN, Mask, Unseen
 
@@ -98,6 +98,22 @@ class RecentIds:
         """What of these keys may not have been taken, as far as it is remembered."""
         above = first if self._top is None else max(first, self._top + 1)
         return self._unseen.within(first, last) + ([(above, last)] if above <= last else [])
+
+    def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
+        """Of times as keys the same; of ids nothing is known."""
+        return self.unseen(since_ns, until_ns) if self.rule is IdRule.OPAQUE else [(since_ns, until_ns)]
+
+    def recall(self, minute: Minute) -> None:
+        """Needs nothing: minutes that were kept are asked."""
+
+    @property
+    def forgotten_below(self) -> int | None:
+        """No hole is known."""
+        return None
+
+    def begin(self) -> None:
+        """From now on trades may have been missed above the top."""
+        self._apart = False
 
     @property
     def last_id(self) -> TradeId | None:

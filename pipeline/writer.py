@@ -191,6 +191,14 @@ class Writer:
         """What of first..last (ids; times in ns where ids are opaque) may not have been taken, as far as it is remembered."""
         return self._footprint.ids.unseen(first, last)
 
+    def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
+        """The times between which there may be trades that were not taken."""
+        return self._footprint.ids.unseen_ns(since_ns, until_ns)
+
+    def begin(self) -> None:
+        """After history that reaches up to now: live trades go on from there."""
+        self._footprint.ids.begin()
+
     def gaps(self) -> list[Gap]:
         """Holes in the ids known now."""
         return self._footprint.gaps()
@@ -214,6 +222,8 @@ class Writer:
             # minutes were kept that this cursor knows nothing of: Redis went back, or was emptied
             self._footprint.newest_minute = self._footprint.doubt_until = newest
             self._kept = (await self._look_up([newest])).get(newest)
+            if self._kept and self._footprint.ids.last_id is None:
+                self._footprint.ids.recall(self._kept)
         await self._prefer_kept()
 
     async def _prefer_kept(self) -> None:

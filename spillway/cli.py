@@ -120,6 +120,30 @@ def replay(
     _with_app(_settings(config, data), work)
 
 
+@app.command(epilog="Example: spillway backfill --venue binance --symbol BTCUSDT --from 2024-10-23 --to 2024-10-24")
+def backfill(
+    venue: VenueOption,
+    symbol: SymbolOption,
+    start: Annotated[str, typer.Option("--from", help="First time, UTC: 2024-10-23 or 2024-10-23T14:30.")],
+    end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out; default: now.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetches history from the venue's REST API, as far as it lacks here. Killed and started again it goes on."""
+    from spillway import backfill as job
+
+    instrument = _instrument(venue, symbol)
+
+    async def work(app: App) -> None:
+        with progress(quiet=as_json) as report:
+            summary = await job.backfill(app, instrument, start, end, progress=report)
+        _print(job.as_dict(summary), job.describe(summary), as_json)
+        _report_failures(summary.failures)
+
+    _with_app(_settings(config, data), work)
+
+
 @app.command(epilog="Example: spillway spill --all --data data")
 def spill(
     everything: Annotated[bool, typer.Option("--all", help="Drain the window whatever its age, open minutes too.")] = False,

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from collectors.live import LiveCollector
-from collectors.pace import Pace
-from collectors.rest import RestClient
-from collectors.venues.venue import Venue, venue_of
 from pipeline.errors import VenueError, WriterHeld
 from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
 from sinks.dead_letters import for_day
 from sinks.ledger.gap import GapSums
-from sinks.recording import Recorder
 from spillway.app import App
-from spillway.gap_log import LedgerGapLog
+from spillway.gap_keeper import GapKeeper
 from spillway.settings import Collect
+from spillway.sources import AnyCollector, Source, Tuning, source_of
 
 STANDBY_S = 1.0  # between two looks whether another writer's lease is free
 COUNTERS = ("frames", "other", "rejected", "trades", "repaired", "connections", "replaced", "reconnects")
@@ -42,8 +37,10 @@ class Places:
         """Whether there was a place."""
         if self.free is None:
             return True
-        self.free -= self.free > 0
-        return self.free >= 0
+        if not self.free:
+            return False
+        self.free -= 1
+        return True
 
     def give_back(self) -> None:
         """A place is free again."""
@@ -57,12 +54,12 @@ class Collection:
 
     app: App
     entry: Collect
-    gap_log: LedgerGapLog | None
-    places: Places
+    gap_log: GapKeeper | None
+    places: Places = field(default_factory=Places)
+    tuning: Tuning = field(default_factory=Tuning)
     feeds: dict[str, Feed] = field(default_factory=dict)
-    collectors: list[LiveCollector] = field(default_factory=list)
-    recorder: Recorder | None = None
-    rest: RestClient | None = None
+    collectors: list[AnyCollector] = field(default_factory=list)
+    source: Source = field(init=False)
     refused: dict[str, str] = field(default_factory=dict)  # symbol -> why it isn't collected for now
     dead_letters: int = 0
     _wanted: dict[str, float] = field(default_factory=dict)  # symbol -> loop time from which on it may be taken
@@ -73,11 +70,7 @@ class Collection:
     def __post_init__(self) -> None:
         self._wanted = dict.fromkeys(self.entry.symbols, 0.0)
         self._log = structlog.get_logger().bind(venue=self.entry.venue)
-
-    @property
-    def venue(self) -> Venue:
-        """Whose trades they are."""
-        return venue_of(self.entry.venue)
+        self.source = source_of(self.entry, self.app.settings, self._log, self.tuning)
 
     @property
     def hopeless(self) -> str:
@@ -86,19 +79,16 @@ class Collection:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collects until `stop`; then takes no more, flushes what came, and gives the leases up. Fenced, StorageError."""
-        venue = self.venue
-        connects = Pace(venue.limits.connects_per_s)
-        url = self.entry.rest_url or venue.rest_url
-        self.rest = RestClient(url, requests_per_s=venue.limits.requests_per_s)
-        async with self.rest, self._recording(), asyncio.TaskGroup() as tasks:
+        async with self.source.opened(), asyncio.TaskGroup() as tasks:
             while not stop.is_set():
-                for symbols in shards(await self._take_free(stop), venue.limits.symbols_per_connection):
-                    tasks.create_task(self._collect(symbols, connects, stop), name=f"collect {venue.name} {symbols[0]}")
+                for symbols in shards(await self._take_free(stop), self.source.most):
+                    tasks.create_task(self._collect(symbols, stop), name=f"collect {self.entry.venue} {symbols[0]}")
                 await pause(stop, STANDBY_S)
 
-    async def _collect(self, symbols: Sequence[str], connects: Pace, stop: asyncio.Event) -> None:
+    async def _collect(self, symbols: Sequence[str], stop: asyncio.Event) -> None:
         """The symbols of one connection: their writers first, then the collector; at the end the other way round."""
-        collector = self._collector(symbols, connects)
+        sinks = {symbol: self.feeds[symbol] for symbol in symbols}
+        collector = self.source.collector(symbols, sinks, self.reject, self.gap_log)
         self.collectors.append(collector)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -114,7 +104,7 @@ class Collection:
                 del self.feeds[symbol]
                 self.places.give_back()
 
-    async def _until_refused(self, collector: LiveCollector, symbols: Sequence[str], stop: asyncio.Event) -> None:
+    async def _until_refused(self, collector: AnyCollector, symbols: Sequence[str], stop: asyncio.Event) -> None:
         """Collects until `stop`, or until the venue refuses for good: then it is asked again after an hour, not blindly."""
         try:
             await collector.run(stop)
@@ -128,7 +118,7 @@ class Collection:
 
     def total(self, counter: str) -> int:
         """A counter of the collectors, summed; those that have ended are in it."""
-        now: list[int] = [getattr(collector, counter) for collector in self.collectors]
+        now: list[int] = [getattr(collector, counter, 0) for collector in self.collectors]
         return sum(now, self._ended.get(counter, 0))
 
     @property
@@ -140,17 +130,17 @@ class Collection:
     @property
     def lag_ns(self) -> int:
         """From the newest trade's exchange time to its arrival: the worst of all connections."""
-        return max((collector.lag_ns for collector in self.collectors), default=0)
+        return max((getattr(collector, "lag_ns", 0) for collector in self.collectors), default=0)
 
     @property
     def last_frame_ns(self) -> int:
         """When the last message came, on the connection that was silent for longest."""
         return min((collector.last_frame_ns for collector in self.collectors), default=0)
 
-    def _retire(self, collector: LiveCollector) -> None:
+    def _retire(self, collector: AnyCollector) -> None:
         self.collectors.remove(collector)
         for counter in COUNTERS:
-            self._ended[counter] = self._ended.get(counter, 0) + getattr(collector, counter)
+            self._ended[counter] = self._ended.get(counter, 0) + getattr(collector, counter, 0)
 
     async def reconcile(self, symbols: Iterable[str] | None = None) -> None:
         """Brings the ledger's gaps to what the writers know, of all symbols or of some."""
@@ -160,32 +150,6 @@ class Collection:
             if symbols is None or symbol in symbols:
                 await self.gap_log.reconcile(symbol, feed)
         await self.gap_log.refresh()
-
-    def _collector(self, symbols: Sequence[str], connects: Pace) -> LiveCollector:
-        return LiveCollector(
-            venue=self.venue,
-            symbols=symbols,
-            ws_url=self.entry.ws_url,
-            rest=self.rest,
-            connects=connects,
-            sinks={symbol: self.feeds[symbol] for symbol in symbols},
-            reject=self.reject,
-            record=self.recorder.put if self.recorder else None,
-            gap_log=self.gap_log,
-            clock_ns=time.time_ns,
-            log=self._log,
-        )
-
-    @asynccontextmanager
-    async def _recording(self) -> AsyncIterator[None]:
-        if not self.entry.record:
-            yield
-            return
-        self.recorder = Recorder(self.app.settings.recording_dir, venue=self.entry.venue, clock_ns=time.time_ns)
-        try:
-            yield
-        finally:
-            await self.recorder.close()
 
     # --- leases ---------------------------------------------------------------------------------------------------------
 
@@ -222,8 +186,7 @@ class Collection:
             await self.reject(instrument.symbol, *rejects)
 
         group = self.entry.price_group.get(instrument.symbol)
-        venue = self.venue
-        writer = await self.app.writer(instrument, venue.ids, reject, stream=venue.stream, price_group=group)
+        writer = await self.app.writer(instrument, self.source.ids, reject, stream=self.source.stream, price_group=group)
         return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
 
     async def reject(self, symbol: str, *rejects: Reject) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -25,6 +25,16 @@ AGAIN_S = 5.0  # between two tries at a ledger that fails
 _Seen: TypeAlias = tuple[list[Gap], int, int]
 
 
+class Tracking(Protocol):
+    """Who knows which ids are missing now, and of which ids it knows: the truth, durable with every flush."""
+
+    def gaps(self) -> list[Gap]:
+        """Holes known now."""
+
+    def known_ids(self) -> IdRange | None:
+        """From the first to the last id remembered; None where ids prove nothing."""
+
+
 class GapKeeper:
     """Where a collector of one venue writes down what was missing, and what became of it."""
 
@@ -32,11 +42,12 @@ class GapKeeper:
         self,
         book: GapBook,
         venue: str,
-        *,
         clock_ns: Callable[[], int] = time.time_ns,
+        *,
         log: FilteringBoundLogger | None = None,
     ) -> None:
         self.sums: dict[Instrument, GapSums] = {}
+        self.failed = 0  # tries at a ledger that failed
         self._book = book
         self._venue = venue
         self._clock_ns = clock_ns
@@ -67,8 +78,9 @@ class GapKeeper:
         state = GapState.REPAIRED if fetched else GapState.LOST
         await self._write(lambda: self._book.outage(instrument, first, last, now, state=state, how=how))
 
-    async def reconcile(self, symbol: str, gaps: list[Gap], known: IdRange | None) -> None:
-        """Brings the ledger to what is missing now; costs nothing while that stays the same. `known`: see GapBook."""
+    async def reconcile(self, symbol: str, feed: Tracking) -> None:
+        """Brings the ledger to what is missing now; costs nothing while that stays the same."""
+        gaps, known = feed.gaps(), feed.known_ids()
         if known is None or self._seen.get(symbol) == self._mark(symbol, gaps, known):
             return
         instrument, now = self._told(symbol)
@@ -81,7 +93,7 @@ class GapKeeper:
         self._reconcile[symbol] = work
         await self._write()
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         """Writes what still waits, and takes up the sums: for the beginning of a run, and its end."""
         async with self._one:
             await self._write_all()
@@ -123,5 +135,6 @@ class GapKeeper:
                     del self._reconcile[symbol]
             self.sums |= await asyncio.to_thread(lambda: self._book.sums(venue=self._venue))
         except StorageError as error:
+            self.failed += 1
             self._not_before = self._clock_ns() + int(AGAIN_S * NS_PER_S)
             self._log.error("can't write gaps down", waiting=len(self._waiting), error=str(error), again_in_s=AGAIN_S)

@@ -208,9 +208,7 @@ class KlineChecker:
         return self._venue.parse_klines(await self._get(path))
 
     async def _record(self, instrument: Instrument, found: Compared) -> None:
-        for each in found.checks:
-            if not each.equal:
-                self._tell(instrument, each)
+        self._tell(instrument, [each for each in found.checks if not each.equal])
         await asyncio.to_thread(
             self._book.record, instrument, found.checks, self._clock_ns(), until=found.until, unanswered=found.unanswered
         )
@@ -221,15 +219,20 @@ class KlineChecker:
         if sums:
             self.sums[instrument] = sums
 
-    def _tell(self, instrument: Instrument, each: KlineCheck) -> None:
-        """A minute that we know to lack something, or to be cut short, is expected to differ."""
-        say = self._log.warning if each.unexplained else self._log.info
+    def _tell(self, instrument: Instrument, differing: list[KlineCheck]) -> None:
+        """One line for all. Minutes that we know to lack something, or to be cut short, are expected to differ."""
+        unexplained = [each for each in differing if each.unexplained]
+        if not differing:
+            return
+        say, example = (self._log.warning, unexplained[-1]) if unexplained else (self._log.info, differing[-1])
         say(
-            "a minute differs from the venue's kline",
+            "minutes differ from the venue's klines",
             symbol=instrument.symbol,
-            minute=minute_text(each.minute),
-            status=each.status,
-            **each.told(),
+            count=len(differing),
+            unexplained=len(unexplained),
+            minute=minute_text(example.minute),
+            status=example.status,
+            **example.told(),
         )
 
     def _failed(self, instrument: Instrument, error: str, retry_after_s: float) -> None:

@@ -48,7 +48,7 @@ _COLLECTION_COUNTERS: list[tuple[str, str, Callable[[Collection], int]]] = [
     (
         "recording_dropped_frames",
         "Frames that could not be recorded.",
-        lambda c: c.recorder.dropped_frames if c.recorder else 0,
+        lambda c: c.source.recorder.dropped_frames if c.source.recorder else 0,
     ),
 ]
 _COLLECTION_GAUGES: list[tuple[str, str, Callable[[Collection], float]]] = [

@@ -5,49 +5,33 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
-from collectors.venues.venue import VENUES
 from pipeline.errors import BadValue, Fenced, JobRunning, SpillwayError, StorageError
 from pipeline.feed import Feed
 from pipeline.instrument import Instrument
-from pipeline.minute import Minute
 from pipeline.schedule import Job, Schedule
 from pipeline.trade import NS_PER_S
 from sinks.ledger.ledger import Ledger, open_ledger
 from spillway.app import App
 from spillway.collecting import Collection, Places, pause
 from spillway.compact import as_dict, compact_finished
-from spillway.gap_log import LedgerGapLog
+from spillway.gap_keeper import GapKeeper
 from spillway.http import served
 from spillway.klines import KlineChecker, KlineRules, StoredMinutes
 from spillway.metrics import exposed
+from spillway.sources import VenueSource, check_venues
 
 log = structlog.get_logger()
 
 RECONCILE_S = 10.0  # between two looks at what became of the gaps
 CHECK_S = 60.0  # between two looks at a venue's klines, at least
 LOOK_S = 1.0  # between two looks whether there is anything left to collect
-
-
-@dataclass(frozen=True, slots=True)
-class OwnMinutes:
-    """The minutes of what this process writes: others are checked by those who write them."""
-
-    stored: StoredMinutes
-    collection: Collection
-
-    async def ready(self, instrument: Instrument, since: int) -> range:
-        """As `StoredMinutes`; none of what another process writes."""
-        return await self.stored.ready(instrument, since) if instrument.symbol in self.collection.feeds else range(0)
-
-    async def load(self, instrument: Instrument, minutes: Iterable[int]) -> Mapping[int, Minute]:
-        """As `StoredMinutes`."""
-        return await self.stored.load(instrument, list(minutes))
 
 
 @dataclass(slots=True)
@@ -109,28 +93,24 @@ class Service:
 
     async def _check(self, collection: Collection) -> None:
         """Holds the venue's minutes against its own account of them, as far as this process writes them."""
-        if self.ledger is None:
+        source = collection.source
+        if self.ledger is None or not isinstance(source, VenueSource):
             return
-
         symbols = collection.entry.symbols
-
-        async def get(path: str) -> bytes:
-            assert collection.rest is not None, "a collection opens it first"
-            return await collection.rest.get(path, urgent=False)
-
         checker = KlineChecker(
-            venue=collection.venue,
+            venue=source.venue,
             symbols=symbols,
-            get=get,
-            minutes=OwnMinutes(StoredMinutes(self.app.window, self.app.keeper), collection),
+            get=partial(source.rest.get, urgent=False),
+            minutes=StoredMinutes(self.app.window, self.app.keeper),
             book=self.ledger.klines,
-            rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / collection.venue.limits.requests_per_s)),
+            mine=lambda instrument: instrument.symbol in collection.feeds,
+            rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / source.venue.limits.requests_per_s)),
         )
         self.checkers.append(checker)
         await checker.run(self.stop)
 
-    def _gap_log(self, venue: str) -> LedgerGapLog | None:
-        return LedgerGapLog(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
+    def _gap_log(self, venue: str) -> GapKeeper | None:
+        return GapKeeper(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
 
     # --- jobs -----------------------------------------------------------------------------------------------------------
 
@@ -177,9 +157,7 @@ async def run_service(app: App, *, most: int | None = None) -> None:
 
     BadValue for venues that can't be collected.
     """
-    unknown = sorted({c.venue for c in app.settings.collect} - VENUES.keys())
-    if unknown:
-        raise BadValue(f"collect: venue {unknown[0]!r} can't be collected live: expected one of {', '.join(sorted(VENUES))}")
+    check_venues(app.settings.collect)
     if not app.settings.collect:
         raise BadValue("collect: nothing to collect: expected at least one venue with symbols in the settings")
     with _ledger(app.settings.ledger_url) as ledger:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -18,12 +18,13 @@ _GARBAGE = b"<html><head><title>502 Bad Gateway</title></head></html>"
 class Answers:
     """Answers requests to a venue's pages."""
 
-    def __init__(self, wire: Wire, tape: Tape, plan: Callable[[], Plan]) -> None:
+    def __init__(self, wire: Wire, tape: Tape, plan: Callable[[], Plan], befell: Counter[str]) -> None:
         self.requests = 0
         self.next: deque[tuple[int, dict[str, str]]] = deque()  # (status, headers) for the next requests
         self._wire = wire
         self._tape = tape
         self._plan = plan
+        self._befell = befell
 
     def app(self) -> web.Application:
         """All pages."""
@@ -52,21 +53,25 @@ class Answers:
 
     def _fault(self) -> web.Response | None:
         plan = self._plan()
-        if plan.chance("busy"):
+        if self._happens("busy"):
             return _json(429, self._wire.busy, {"Retry-After": str(plan.faults.retry_after_s)})
-        if self._wire.soft_busy and plan.chance("soft_busy"):
+        if self._wire.soft_busy and self._happens("soft_busy"):
             return _json(200, self._wire.soft_busy)
-        if plan.chance("broken"):
+        if self._happens("broken"):
             return web.Response(status=plan.dice("broken").choice(_BROKEN), body=_GARBAGE, content_type="text/html")
         return None
 
+    def _happens(self, fault: str) -> bool:
+        happens = self._plan().chance(fault)
+        self._befell[fault] += happens
+        return happens
+
     async def _garbled(self, request: web.Request, truth: web.Response) -> web.StreamResponse:
-        plan = self._plan()
-        if not plan.chance("garbled"):
+        if not self._happens("garbled"):
             return truth
         body = truth.body
         assert isinstance(body, bytes), "pages are texts"
-        dice = plan.dice("garbled")
+        dice = self._plan().dice("garbled")
         kind = dice.randrange(3)
         part = body[: dice.randrange(len(body))]
         if kind == 0:

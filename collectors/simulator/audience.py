@@ -21,11 +21,15 @@ class Audience:
     def __init__(self, wire: Wire, tape: Tape, unsent: Container[int], *, prepared: bool) -> None:
         self.connections = 0  # accepted so far
         self.present = asyncio.Event()  # somebody listens
+        self.since = 0  # the place on the tape where the newest listener began to listen
         self.holes: set[int] = set()  # places of trades that aren't told to anyone
         self._tape = tape
         self._unsent = unsent
         self._prepared = [framed(wire.frame(trade)) for trade in tape.trades] if prepared else None
         self._clients: set[Client] = set()
+
+    def __len__(self) -> int:
+        return len(self._clients)
 
     # --- called by clients ----------------------------------------------------------------------------------------------
 
@@ -38,6 +42,7 @@ class Audience:
     def listens(self, client: Client) -> None:
         """A client may have subscribed to something."""
         if client.session.symbols and client in self._clients and not client.silent:
+            self.since = self._tape.at
             self.present.set()
 
     def leave(self, client: Client) -> None:
@@ -134,7 +139,7 @@ class Audience:
     def _recent(self, client: Client) -> list[SimTrade]:
         """The last trades of one symbol that the client has been told of, or would have been."""
         trades, found = self._tape.trades, list[SimTrade]()
-        for place in range(self._tape.at - 1, -1, -1):
+        for place in range(self._tape.at - 1, self.since - 1, -1):
             trade = trades[place]
             wanted = trade.symbol == found[0].symbol if found else trade.symbol in client.session.symbols
             if wanted and place not in self.holes and trade.trade_id not in self._unsent:

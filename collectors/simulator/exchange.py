@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Self
 
@@ -65,12 +65,12 @@ class Simulator:
         self.ws_url = self.rest_url = ""  # set on entering
         self.done = asyncio.Event()  # all trades have happened
         self.upgrade_answers: deque[tuple[int, dict[str, str]]] = deque()  # (status, headers) for the next upgrades
-        self.befell: dict[str, int] = {}  # how often each fault of the tape happened
+        self.befell: Counter[str] = Counter()  # how often each fault happened
         self._wire = WIRES[venue]
         self._tape = Tape(trades, unkept)
         self._rate, self._cut_every, self._lossy, self._missed = rate, cut_every, lossy, missed
         self._plan = Plan(faults or Faults())
-        self._answers = Answers(self._wire, self._tape, lambda: self._plan)
+        self._answers = Answers(self._wire, self._tape, lambda: self._plan, self.befell)
         self._audience = Audience(self._wire, self._tape, unsent, prepared=prepared)
         self._idle_s, self._beat_s = idle_s, beat_s
         self._to_cut = cut_every
@@ -98,6 +98,11 @@ class Simulator:
     def connections(self) -> int:
         """Connections accepted so far."""
         return self._audience.connections
+
+    @property
+    def listeners(self) -> int:
+        """Connections open now."""
+        return len(self._audience)
 
     @property
     def requests(self) -> int:
@@ -176,10 +181,10 @@ class Simulator:
         room = self._plan.room(self._tape.at)
         self._tell(count if room is None else min(count, room))
         for fault in self._plan.due(self._tape.at):
-            self.befell[fault.value] = self.befell.get(fault.value, 0) + 1
+            self.befell[fault.value] += 1
             self._befall(fault)
         if self._plan.giant_due(self._tape.at):
-            self.befell["giant"] = 1
+            self.befell["giant"] += 1
             self._audience.pad(self._plan.faults.giant_bytes)
 
     def _tell(self, count: int, order: Callable[[list[int]], None] | None = None) -> None:
@@ -215,7 +220,9 @@ class Simulator:
                 self.slow_down(faults.slow_bytes)
             case Fault.AGAIN:
                 first = max(0, at - dice.randint(1, faults.again_back))
-                self._audience.tell(range(first, min(at, first + dice.randint(1, faults.again_back))))
+                last = min(at, first + dice.randint(1, faults.again_back))
+                # What a new listener never heard comes as venues tell it at a subscription: without a hole up to now.
+                self._audience.tell(range(first, last if first >= self._audience.since else at))
             case Fault.DISORDER:
                 self._tell(faults.disorder_trades, dice.shuffle)
             case Fault.HOLE | Fault.LOSS:
@@ -235,10 +242,15 @@ class Simulator:
             return _refused(404, {})
         if self.upgrade_answers:
             return _refused(*self.upgrade_answers.popleft())
-        if self._plan.chance("refuse"):
+        if self._happens("refuse"):
             retry = {"Retry-After": str(self._plan.faults.retry_after_s)}
             return _refused(*self._plan.dice("refuse").choice([(503, {}), (429, retry)]))
-        return Client(self._audience, self._wire.session(self._tape, path), slam=self._plan.chance("slam"))
+        return Client(self._audience, self._wire.session(self._tape, path), slam=self._happens("slam"))
+
+    def _happens(self, fault: str) -> bool:
+        happens = self._plan.chance(fault)
+        self.befell[fault] += happens
+        return happens
 
     async def _keep(self) -> None:
         """Heartbeats, and the end of those who never say anything."""

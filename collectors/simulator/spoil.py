@@ -46,7 +46,7 @@ def spoiled(kind: Malformed, dice: Random, trades: Sequence[SimTrade], tell: Tel
 
 def padded(payload: bytes, size: int) -> bytes:
     """The same JSON object with a field more, as large as wanted."""
-    return payload[:-1] + b',"padding":"' + b"x" * max(0, size - len(payload) - 14) + b'"}'
+    return payload[:-1] + b',"padding":"' + b"x" * max(0, size - len(payload) - 13) + b'"}'
 
 
 def _broken(payload: bytes, dice: Random) -> bytes:

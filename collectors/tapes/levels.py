@@ -25,6 +25,7 @@ from pipeline.fixed import Integers
 from pipeline.trade import NS_PER_MINUTE, RawTrades, Reject, Side
 
 NOTE = "levels have no order within a minute: open and close are each minute's lowest and highest price"
+STREAM = "levels"  # no venue's ids: where its trades are kept already, their levels would count them twice
 
 _SIDES = np.array([Side.BUY, Side.SELL, Side.NONE], dtype=np.int8)
 _NAMES = ("buy", "sell", "none")
@@ -65,16 +66,13 @@ class LevelsReader:
         volumes, scale, bad_volumes = _volumes(texts)
         has = (volumes > 0).astype(bool)
         sides = has.sum(axis=1)
-        reasons |= dict.fromkeys(np.flatnonzero((volumes < 0).any(axis=1)).tolist(), "volumes that don't add up")
-        reasons |= dict.fromkeys(np.flatnonzero(sides == 0).tolist(), "no volume")
-        reasons |= dict.fromkeys(np.flatnonzero(counts < sides).tolist(), "fewer trades than sides that traded")
-        reasons |= bad_counts | bad_volumes | _inexact(texts) | _unplaced(texts["price"], starts)
+        reasons |= _impossible(volumes, sides, counts) | bad_counts | bad_volumes
+        reasons |= _inexact(texts) | _unplaced(texts["price"], starts)
         has[list(reasons)] = [True, False, False]  # one row to be refused
         rows, way = np.divmod(np.flatnonzero(has), 3)
         price, starts = texts["price"].take(pa.array(rows)), starts[rows]
-        named = zip((starts // NS_PER_MINUTE).tolist(), price.to_pylist(), way.tolist(), strict=True)
         trades = RawTrades(
-            ids=np.array([f"{minute}-{text}-{_NAMES[side]}" for minute, text, side in named], dtype=object),
+            ids=_ids(starts, price, way),
             ts_ns=self._times(starts),
             price=price,
             size=[fixed.to_text(value, scale) for value in volumes[rows, way].tolist()],
@@ -139,6 +137,20 @@ def _texts(values: Iterable[str]) -> pa.Array:
 
 def _raws(raw: Raws, places: Sequence[int] | NDArray[np.intp]) -> Raws:
     return lambda row: raw(int(places[row]))
+
+
+def _ids(starts: Int64s, price: pa.Array, way: NDArray[np.intp]) -> NDArray[np.object_]:
+    """A name for each trade: its minute, price and side."""
+    named = zip((starts // NS_PER_MINUTE).tolist(), price.to_pylist(), way.tolist(), strict=True)
+    return np.array([f"{minute}-{text}-{_NAMES[side]}" for minute, text, side in named], dtype=object)
+
+
+def _impossible(volumes: Integers, sides: Int64s, counts: Int64s) -> dict[int, str]:
+    """Rows whose numbers contradict each other."""
+    negative = dict.fromkeys(np.flatnonzero((volumes < 0).any(axis=1)).tolist(), "volumes that don't add up")
+    empty = dict.fromkeys(np.flatnonzero(sides == 0).tolist(), "no volume")
+    few = dict.fromkeys(np.flatnonzero(counts < sides).tolist(), "fewer trades than sides that traded")
+    return negative | empty | few
 
 
 def _inexact(texts: Texts) -> dict[int, str]:

@@ -14,7 +14,7 @@ from collectors.tapes.frames import FramesReader, looks_like_frames, survey
 from collectors.tapes.items import first_items, looks_like_list
 from collectors.tapes.json import CcxtReader, shape_of
 from collectors.tapes.layout import Layout, layout_of
-from collectors.tapes.levels import NOTE, LevelsReader, fields_of, is_level, json_rows
+from collectors.tapes.levels import NOTE, STREAM, LevelsReader, fields_of, is_level, json_rows
 from collectors.tapes.recorded import RecordedReader, survey_recorded
 from collectors.tapes.symbols import to_filter_by
 from collectors.venues.binance import Binance
@@ -42,7 +42,7 @@ class Tape:
     path: Path
     kind: str  # "csv", "binance-trades", "tardis-csv", "ccxt", "okx-frames", "spillway-levels", ...
     total_bytes: int  # as the file lies on disk
-    stream: str  # which of the venue's id sequences the ids are of: "trade" or "agg"; "" if unknown
+    stream: str  # which of the venue's id sequences the ids are of: "trade" or "agg"; "levels" for ours; "" if unknown
     named_ids: bool  # ids are texts: they prove neither order nor completeness
     _read: Callable[[int], Iterator[TapeBlock]] = field(repr=False)
     note: str = ""  # what the tape can't tell
@@ -184,7 +184,7 @@ def _parquet(source: TapeBytes) -> Tape:
 
 
 def _levels(source: TapeBytes, read: Callable[[int], Iterator[TapeBlock]]) -> Tape:
-    return Tape(source.path, LEVELS_KIND, source.total_bytes, "", True, read, NOTE)
+    return Tape(source.path, LEVELS_KIND, source.total_bytes, STREAM, True, read, NOTE)
 
 
 def _chunk_bytes(rows: int, row_bytes: int) -> int:

@@ -195,7 +195,14 @@ _PING = b'{"op":"ping"}'
 
 def _limits(page_size: int) -> VenueLimits:
     return VenueLimits(
-        200, page_size, requests_per_s=10.0, messages_per_s=20.0, connects_per_s=1.0, keepalive=_PING, keepalive_s=20.0
+        200,
+        page_size,
+        requests_per_s=10.0,
+        messages_per_s=20.0,
+        connects_per_s=1.0,
+        banned={403: 600.0},  # "access too frequent", for ten minutes
+        keepalive=_PING,
+        keepalive_s=20.0,
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 from collectors.venues.parsed import REFUSED, Parsed, Reader, Refusal, clip, plain
 from pipeline.trade import RawTrades, Reject
 
-MAX_SIFTED = 1 << 20  # bytes: a longer frame that isn't good is refused as a whole, for it may hold millions of bad trades
+MAX_SIFTED = 1 << 18  # bytes: a longer frame that isn't good is refused as a whole, for it may hold millions of bad trades
 
 F = TypeVar("F")  # a frame of trades
 T = TypeVar("T")  # one of its trades

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class VenueLimits:
     requests_per_s: float  # REST, all kinds together
     messages_per_s: float = 5.0  # what we may send on a websocket
     connects_per_s: float = 2.0
+    banned: Mapping[int, float] = field(default_factory=dict)  # HTTP statuses that only ask to be left alone, for so many s
     lifetime_s: float = math.inf  # the venue cuts every connection at this age
     keepalive: bytes = b""  # what must be sent ...
     keepalive_s: float = math.inf  # ... so often

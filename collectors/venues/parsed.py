@@ -51,17 +51,19 @@ class Parsed:
         return lambda row: (clip(self.frames[numbers[row]]), self.where)
 
     def within(self, symbol: str, span: Span) -> Parsed:
-        """Only the trades of `symbol` that belong to the span: by their ids where it has any, else by their times."""
+        """Only the trades of `symbol` that belong to the span. An end that an id tells isn't told by a time as well."""
         trades = self.trades[symbol]
-        keys = np.asarray(trades.ids) if (span.first_id, span.last_id) != (None, None) else trades.ts_ns
-        first, last = (span.since_ns, span.until_ns) if keys is trades.ts_ns else (span.first_id, span.last_id)
-        kept = np.ones(len(keys), dtype=bool)
-        if first is not None:
-            kept &= keys >= first
-        if last is not None:
-            kept &= keys <= last
+        kept = np.ones(len(trades.ts_ns), dtype=bool)
+        if span.first_id is not None:
+            kept &= np.asarray(trades.ids) >= span.first_id
+        elif span.since_ns is not None:
+            kept &= trades.ts_ns >= span.since_ns
+        if span.last_id is not None:
+            kept &= np.asarray(trades.ids) <= span.last_id
+        elif span.until_ns is not None:
+            kept &= trades.ts_ns <= span.until_ns
         rows = np.flatnonzero(kept)
-        if len(rows) == len(keys):
+        if len(rows) == len(kept):
             return self
         numbers = [self.numbers[symbol][row] for row in rows.tolist()]
         return replace(self, trades={symbol: _take(trades, rows)}, numbers={symbol: numbers})

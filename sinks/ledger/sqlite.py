@@ -93,18 +93,19 @@ class SqliteEngine:
 
     def _wait_for(self, lock: int) -> None:
         deadline = time.monotonic() + BUSY_S
-        while not _locked(lock):
+        while not self._locked(lock):
             if time.monotonic() > deadline:
                 raise StorageError(f"{self.where}: another process is writing it for more than {BUSY_S:g} s")
             time.sleep(_WAIT_S)
 
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def _locked(self, lock: int) -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise durable.failure(error, self.path, "locked") from error
+        return True
 
 
 def _connect(path: Path) -> sqlite3.Connection:

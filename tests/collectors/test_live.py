@@ -393,7 +393,7 @@ async def test_a_cancelled_collector_closes_its_connection_and_leaves_no_task_be
         with pytest.raises(asyncio.CancelledError):
             await it.run
         assert not it.collector.connected
-        await it.until(lambda: not it.exchange._clients)
+        await it.until(lambda: not it.exchange.listeners)
     assert asyncio.all_tasks() == before
 
 

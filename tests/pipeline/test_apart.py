@@ -41,6 +41,12 @@ class Model:
         if apart:
             self.wanted |= set(range(low, high + 1))
 
+    def possible(self, kind: str, numbers: list[int]) -> list[int]:
+        """Of these numbers those that could come: live ones come in order, repairs are asked for."""
+        if kind == "live" and self.taken:
+            return [n for n in numbers if n > max(self.taken)] or [max(self.taken) + 1]
+        return sorted(self.gaps & set(numbers)) if kind == "repair" else numbers
+
     def _hole(self, number: int, apart: bool) -> None:
         if self.taken and number > max(self.taken) and self.live:
             self.wanted |= set(range(max(self.taken), number))
@@ -73,11 +79,8 @@ def test_holes_beside_history_are_no_gaps_unless_they_were_before_or_lie_inside_
     script: list[tuple[str, list[int]]], data: st.DataObject
 ) -> None:
     store, model = PureStore(), Model()
-    for kind, numbers in script:
-        if kind == "live" and model.taken:  # out of order, but not among history
-            numbers = [n for n in numbers if n > max(model.taken)] or [max(model.taken) + 1]
-        elif kind == "repair":
-            numbers = sorted(model.gaps & set(numbers))
+    for kind, drawn in script:
+        numbers = model.possible(kind, drawn)
         if not numbers:
             continue
         fresh = store.take(*map(one, numbers), repair=kind == "repair", apart=kind == "apart")
@@ -161,6 +164,33 @@ def test_history_far_above_where_live_recording_stopped_leaves_the_gap_that_was_
     store.take(*map(one, range(1, 30)))
     store.take(*map(one, range(100, 110)), apart=True)
     assert missing(store) == set(range(30, 100))
+
+
+def test_history_up_to_now_is_what_live_trades_go_on_from() -> None:
+    store = PureStore()
+    store.take(*map(one, range(1, 30)), apart=True)
+    store.footprint.ids.begin()
+    store.flush()
+    store.crash()
+    assert store.footprint.ids.began
+    store.take(*map(one, range(40, 50)))
+    assert missing(store) == set(range(30, 40))
+
+
+def test_what_lacks_is_told_by_times_too() -> None:
+    store = PureStore()
+    when = [0, *(one(n).ts_event_ns for n in range(1, 60))]
+    assert store.footprint.ids.unseen_ns(when[5], when[9]) == [(when[5], when[9])]
+    store.take(*map(one, range(10, 20)), apart=True)
+    store.take(*map(one, range(30, 40)), apart=True)
+    assert store.footprint.ids.unseen_ns(when[5], when[50]) == [
+        (when[5], when[10]),
+        (when[19], when[30]),
+        (when[39], when[50]),
+    ]
+    assert store.footprint.ids.unseen_ns(when[12], when[35]) == [(when[19], when[30])]
+    assert store.footprint.ids.unseen_ns(when[25], when[28]) == [(when[25], when[28])]
+    assert store.footprint.ids.unseen_ns(when[12], when[18]) == []
 
 
 def test_history_that_fills_a_gap_repairs_it() -> None:

@@ -476,7 +476,6 @@ def test_a_sealed_minute_that_a_hole_degrades_later_gets_a_new_revision() -> Non
     assert statuses(store) == ["degraded", "degraded"]
 
 
-@pytest.mark.xfail(strict=True, reason="below the oldest remembered hole a minute's missing ids are forgotten: it is unknown")
 def test_minutes_with_more_holes_than_are_remembered_still_know_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "MAX_RANGES", 10)
     store = PureStore()
@@ -485,7 +484,6 @@ def test_minutes_with_more_holes_than_are_remembered_still_know_their_own(monkey
     assert statuses(store) == ["degraded"] * 5
 
 
-@pytest.mark.xfail(strict=True, reason="a reopened minute below the oldest remembered hole loses the missing ids it had")
 def test_a_late_trade_below_the_floor_leaves_its_minute_the_other_missing_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "MAX_RANGES", 2)
     store = PureStore()

@@ -542,7 +542,6 @@ async def test_a_damaged_newest_minute_does_not_keep_a_writer_from_starting(hous
 
 
 @both
-@pytest.mark.xfail(strict=True, reason="a cursor that begins anew doesn't know where the kept minutes end: no gap is recorded")
 async def test_when_redis_was_emptied_the_ids_since_what_was_kept_are_a_known_gap(house: House) -> None:
     writer = await house.started()
     await write(writer, stream(200))
@@ -554,7 +553,6 @@ async def test_when_redis_was_emptied_the_ids_since_what_was_kept_are_a_known_ga
 
 
 @both
-@pytest.mark.xfail(strict=True, reason="of opaque ids too old to be remembered a minute that stands is taken as it stands")
 async def test_when_redis_was_emptied_the_rest_of_an_opaque_minute_that_was_drained_early_is_taken(house: House) -> None:
     trades = named(stream(60), IdRule.OPAQUE)
     writer = await house.started(IdRule.OPAQUE)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from spillway.cli import app
 from tests import judge, tapes
 
-COMMANDS = ("demo", "run", "replay", "spill", "compact", "status", "gaps", "export")
+COMMANDS = ("demo", "run", "replay", "backfill", "spill", "compact", "status", "gaps", "export")
 BTC = ("--venue", "binance", "--symbol", "BTCUSDT")
 
 
@@ -70,6 +70,25 @@ def test_the_readme_names_each_command_and_no_other() -> None:
 
 def test_a_missing_tape_is_named(tmp_path: Path) -> None:
     assert "nowhere.csv" in refused("replay", tmp_path / "nowhere.csv", *BTC, "--data", tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        ("yesterday", "2024-10-24", "yesterday"),
+        ("2024-10-23", "2024-10-22", "2024-10-22"),
+        ("2024-10-23", "2024-10-23", "2024-10-23"),
+        ("2099-01-01", "2099-01-02", "2099-01-01"),
+    ],
+)
+def test_a_range_of_history_that_can_not_be_is_told(tmp_path: Path, start: str, end: str, told: str) -> None:
+    assert told in refused("backfill", *BTC, "--from", start, "--to", end, "--data", tmp_path / "data")
+
+
+def test_a_venue_that_has_no_history_for_us_is_told_with_those_that_have(tmp_path: Path) -> None:
+    line = refused("backfill", "--venue", "mtgox", "--symbol", "BTC", "--from", "2013-01-01", "--data", tmp_path / "data")
+    assert "mtgox" in line
+    assert "binance" in line
 
 
 def test_an_empty_tape_is_named(tmp_path: Path) -> None:

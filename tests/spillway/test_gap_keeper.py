@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ class Book(GapBook):
             raise DiskFull("ledger.db: can't be written: the disk is full")
 
 
+@dataclass
+class Tracker:
+    """What a feed says of its ids."""
+
+    missing: list[Gap]
+    known: tuple[int, int] | None
+
+    def gaps(self) -> list[Gap]:
+        return list(self.missing)
+
+    def known_ids(self) -> tuple[int, int] | None:
+        return self.known
+
+
 class Clock:
     now = NOW
 
@@ -80,7 +95,7 @@ async def test_a_gap_goes_from_found_to_what_became_of_it(keeper: GapKeeper, boo
     await keeper.found("BTCUSDT", [Gap(10, 19, 1, 2)])
     assert keeper.sums == {BTC: GapSums(open=10)}
     await keeper.lost("BTCUSDT", (18, 19), "the venue doesn't have them")
-    await keeper.reconcile("BTCUSDT", [Gap(18, 19, 1, 2)], (1, 30))
+    await keeper.reconcile("BTCUSDT", Tracker([Gap(18, 19, 1, 2)], (1, 30)))
     assert keeper.sums == {BTC: GapSums(repaired=8, lost=2)}
     assert states(book) == [
         (10, 17, "repaired", "fetched, or came late"),
@@ -100,32 +115,32 @@ async def test_an_outage_is_told_when_it_is_over(keeper: GapKeeper, book: Book) 
 async def test_while_nothing_changes_the_ledger_is_not_even_asked(keeper: GapKeeper, book: Book) -> None:
     gaps = [Gap(10, 19, 1, 2)]
     for last in range(30, 60):
-        await keeper.reconcile("BTCUSDT", list(gaps), (1, last))
+        await keeper.reconcile("BTCUSDT", Tracker(gaps, (1, last)))
     assert book.reconciled <= 2
-    await keeper.reconcile("BTCUSDT", [], (1, 60))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 60)))
     assert keeper.sums == {BTC: GapSums(repaired=10)}
-    await keeper.reconcile("BTCUSDT", [], None)  # ids that prove nothing
+    await keeper.reconcile("BTCUSDT", Tracker([], None))  # ids that prove nothing
     assert book.reconciled <= 3
 
 
 async def test_a_gap_that_was_filled_before_the_tracker_ever_saw_it_is_repaired(keeper: GapKeeper) -> None:
-    await keeper.reconcile("BTCUSDT", [], (1, 9))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 9)))
     await keeper.found("BTCUSDT", [Gap(10, 19, 1, 2)])
-    await keeper.reconcile("BTCUSDT", [], (1, 9))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 9)))
     assert keeper.sums[BTC].open == 10
-    await keeper.reconcile("BTCUSDT", [], (1, 15))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 15)))
     assert keeper.sums[BTC] == GapSums(open=4, repaired=6)
-    await keeper.reconcile("BTCUSDT", [], (1, 40))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 40)))
     assert keeper.sums[BTC] == GapSums(repaired=10)
 
 
 async def test_what_a_former_run_left_open_is_taken_up(book: Book, clock: Clock) -> None:
     book.found(BTC, [Gap(10, 19, 1, 2)], NOW)
     keeper = GapKeeper(book, "binance", clock_ns=clock)
-    await keeper.settle()
+    await keeper.refresh()
     assert keeper.sums == {BTC: GapSums(open=10)}
-    await keeper.reconcile("BTCUSDT", [], (1, 12))  # Redis went back
-    await keeper.reconcile("BTCUSDT", [], (1, 25))
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 12)))  # Redis went back
+    await keeper.reconcile("BTCUSDT", Tracker([], (1, 25)))
     assert keeper.sums == {BTC: GapSums(repaired=10)}
 
 
@@ -135,11 +150,11 @@ async def test_a_ledger_that_fails_is_left_alone_for_a_while_and_told_everything
     book.full = True
     await keeper.found("BTCUSDT", [Gap(10, 19, 1, 2)])
     await keeper.lost("BTCUSDT", (10, 11), "gone")
-    await keeper.reconcile("BTCUSDT", [Gap(10, 12, 1, 2)], (1, 30))
-    assert book.writes == 1
+    await keeper.reconcile("BTCUSDT", Tracker([Gap(10, 12, 1, 2)], (1, 30)))
+    assert (book.writes, keeper.failed) == (1, 1)
     book.full = False
     clock.now += int(gap_keeper.AGAIN_S * 1e9)
-    await keeper.reconcile("BTCUSDT", [Gap(10, 12, 1, 2)], (1, 30))
+    await keeper.reconcile("BTCUSDT", Tracker([Gap(10, 12, 1, 2)], (1, 30)))
     assert keeper.sums == {BTC: GapSums(open=1, lost=2, repaired=7)}
     assert book.find()[0].found_ns < NOW + 100  # when it was found, not when it could be written
 
@@ -147,9 +162,9 @@ async def test_a_ledger_that_fails_is_left_alone_for_a_while_and_told_everything
 async def test_at_the_end_all_is_written_if_it_can_be(keeper: GapKeeper, book: Book) -> None:
     book.full = True
     await keeper.found("BTCUSDT", [Gap(10, 19, 1, 2)])
-    await keeper.settle()
+    await keeper.refresh()
     book.full = False
-    await keeper.settle()
+    await keeper.refresh()
     assert keeper.sums == {BTC: GapSums(open=10)}
 
 
@@ -157,7 +172,7 @@ async def test_what_waits_is_bounded(keeper: GapKeeper, book: Book, monkeypatch:
     book.full = True
     for n in range(gap_keeper.MOST_WAITING + 5):
         await keeper.found("BTCUSDT", [Gap(2 * n + 1, 2 * n + 1, 1, 2)])
-        await keeper.reconcile("BTCUSDT", [Gap(1, 2 * n + 1, 1, 2)], (0, 9999))
+        await keeper.reconcile("BTCUSDT", Tracker([Gap(1, 2 * n + 1, 1, 2)], (0, 9999)))
     assert (len(keeper._waiting), len(keeper._reconcile)) == (gap_keeper.MOST_WAITING, 1)
 
 

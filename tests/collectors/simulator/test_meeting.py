@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from yarl import URL
 
-from collectors.connection import connect
+from collectors.connection import Connection, connect
 from collectors.simulator import SimTrade, Simulator, merged, synthetic_trades, with_shared_ids
 from collectors.simulator.wires.bybit import linear_id
 from collectors.simulator.wires.wires import WIRES
@@ -66,9 +66,10 @@ def truth(name: str, trades: Iterable[SimTrade], step_ns: int = 1) -> list[Row]:
     return [(id_text(t), t.ts_ns // step_ns * step_ns, Decimal(t.price), Decimal(t.size), 1 if t.buy else -1) for t in trades]
 
 
-def rows(trades: RawTrades) -> list[Row]:
-    columns = (trades.ts_ns.tolist(), map(Decimal, trades.price), map(Decimal, trades.size), trades.side.tolist())
-    return list(zip([str(i) for i in np.asarray(trades.ids).tolist()], *columns, strict=True))
+def rows(trades: RawTrades, but: Container[int] = ()) -> list[Row]:
+    ids, times, sides = (np.asarray(column).tolist() for column in (trades.ids, trades.ts_ns, trades.side))
+    kept = [row for row in range(len(times)) if row not in but]
+    return [(str(ids[n]), times[n], Decimal(trades.price[n]), Decimal(trades.size[n]), sides[n]) for n in kept]
 
 
 async def live(exchange: Simulator, venue: Venue, symbols: tuple[str, ...], count: int) -> Parsed:
@@ -78,8 +79,15 @@ async def live(exchange: Simulator, venue: Venue, symbols: tuple[str, ...], coun
         for message in venue.subscriptions(symbols):
             connection.send(message)
         while _count(parse(frames)) < count:
-            frames += await connection.frames()
+            frames += await some(connection)
     return parse(frames)
+
+
+async def some(connection: Connection) -> list[bytes]:
+    """Frames; it's an error where the connection ends instead."""
+    batch = await connection.frames()
+    assert batch, connection.reason
+    return batch
 
 
 def _count(parsed: Parsed) -> int:
@@ -174,5 +182,5 @@ async def test_an_unknown_symbol_is_refused_and_the_refusal_is_understood(name: 
                 connection.send(message)
             frames: list[bytes] = []
             while not (parsed := venue.parser(symbols)(frames)).refusals:
-                frames += await connection.frames()
+                frames += await some(connection)
     assert parsed.refusals[0].symbol in ("", symbols[0])

@@ -120,6 +120,12 @@ def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
     assert "zeros.csv.gz: a line of more than 524288 bytes" in error
 
 
+@pytest.mark.parametrize("size", [1, 1 << 23])
+def test_a_line_as_long_as_the_longest_recorded_frame_is_a_line(size: int, tmp_path: Path) -> None:
+    data = b"a\n" * (1 << 21) + b"x" * (17 << 20) + b"\nb\n"
+    assert read(write(tmp_path / "a.gz", data), size) == (data, "")
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

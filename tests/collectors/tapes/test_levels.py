@@ -88,7 +88,7 @@ def test_what_was_bought_and_sold_at_each_minute_and_price_comes_back_exactly(
 ) -> None:
     path = save(tmp_path_factory.mktemp("export") / "levels", frame(found))
     tape = open_tape(path, BTC)
-    assert (tape.kind, tape.stream, tape.named_ids) == ("spillway-levels", "", True)
+    assert (tape.kind, tape.stream, tape.named_ids) == ("spillway-levels", "levels", True)
     assert "open and close" in tape.note
     again = read(path, "binance", rows=rows)
     assert (again.refused, again.error) == ([], "")

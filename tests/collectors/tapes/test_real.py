@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -133,3 +133,48 @@ def test_frames_recorded_by_cryptofeed_are_read_exactly(name: str, venue: str, s
     assert found.trades == list(frames(path, "aggTrade", symbol))
     assert found.trades
     assert found.rejects == []
+
+
+def coinbase(frame: Any, symbol: str) -> Iterator[Row]:
+    if isinstance(frame, dict) and frame.get("type") in ("match", "last_match") and frame["product_id"] == symbol:
+        side = {"sell": 1, "buy": -1}[frame["side"]]  # the maker's
+        yield frame["trade_id"], iso_ns(frame["time"]), Decimal(frame["price"]), Decimal(frame["size"]), side, 1
+
+
+def bitstamp(frame: Any, symbol: str) -> Iterator[Row]:
+    if frame["event"] == "trade" and frame["channel"] == f"live_trades_{symbol}":
+        t = frame["data"]
+        side = {0: 1, 1: -1}[t["type"]]
+        yield t["id"], int(t["microtimestamp"]) * 1000, Decimal(t["price_str"]), Decimal(t["amount_str"]), side, 1
+
+
+def bitflyer_frames(frame: Any, symbol: str) -> Iterator[Row]:
+    params = frame.get("params", {})
+    if params.get("channel") == f"lightning_executions_{symbol}":
+        for t in params["message"]:
+            side = {"BUY": 1, "SELL": -1, "": 0}[t["side"]]
+            ns = iso_ns(t["exec_date"][:19] + "+00:00") + int(t["exec_date"][20:].rstrip("Z").ljust(9, "0")[:9])
+            yield t["id"], ns, t["price"], t["size"], side, 1
+
+
+@pytest.mark.parametrize(
+    ("name", "venue", "symbol", "reader"),
+    [
+        ("COINBASE.ws.28.0", "coinbase", "SKL-USD", coinbase),
+        ("COINBASE.ws.28.0", "coinbase", "YFI-BTC", coinbase),
+        ("BITSTAMP.ws.1.0", "bitstamp", "ethusd", bitstamp),
+        ("BITFLYER.ws.1.0", "bitflyer", "FX_BTC_JPY", bitflyer_frames),
+        ("BITFLYER.ws.1.0", "bitflyer", "ETH_JPY", bitflyer_frames),
+    ],
+)
+def test_recorded_frames_of_other_venues_are_read_exactly(
+    name: str, venue: str, symbol: str, reader: Callable[[Any, str], Iterator[Row]]
+) -> None:
+    path = DATA / "frames" / f"recorded_{name}.gz"
+    with gzip.open(path, "rt") as file:
+        received = [line.partition(" ")[2] for line in file if not line.startswith("wss://") and line.strip()]
+    expected = [row for text in received for row in reader(json.loads(text, parse_float=Decimal), symbol)]
+    found = read(path, venue, symbol)
+    assert found.trades == expected
+    assert expected
+    assert (found.rejects, found.error) == ([], "")

@@ -15,7 +15,7 @@ from collectors.tapes.tape import NotInTape, open_tape
 from collectors.venues.venue import VENUES
 from pipeline.instrument import IdRule, Instrument
 from sinks.recording import Recorder
-from tests.collectors.tapes.checks import Reading, read, write
+from tests.collectors.tapes.checks import read, write
 
 SECOND = 1_700_006_400
 NS = 10**9
@@ -44,14 +44,8 @@ def want(*ids: int) -> list[tuple[Any, ...]]:
     return [(n, (SECOND + n % 60) * NS + 1000, Decimal(f"{n}.10"), Decimal("0.02"), 1 if n % 2 else -1, 1) for n in ids]
 
 
-def tape(path: Path, *frames: str | bytes, stamp: str = "1700006400000000007") -> Path:
-    lines = [frame.encode("utf-8", "surrogateescape") if isinstance(frame, str) else frame for frame in frames]
-    own = (b"wss://", b"")
-    return write(path, b"".join(f if f.startswith(own[0]) or not f else stamp.encode() + b" " + f for f in map(_line, lines)))
-
-
-def _line(frame: bytes) -> bytes:
-    return frame + b"\n"
+def tape(path: Path, *frames: str, stamp: str = "1700006400000000007") -> Path:
+    return write(path, "".join(f"{stamp} {frame}\n" for frame in frames).encode("utf-8", "surrogateescape"))
 
 
 @pytest.mark.parametrize("rows", [1, 65536])
@@ -77,7 +71,7 @@ BAD = [
     (match(9, price="abc"), "price 'abc' is not a decimal number"),
     (match(9, price="0"), "price not more than 0"),
     (match(9, side="up"), "Invalid enum value"),
-    ("[" * 100_000, "recursion"),
+    ("[" * 100_000, "got `array`"),
     (match(9, product_id="BTC\udcff").replace("\\udcff", "\udcff"), "utf-8"),
     ("", "truncated"),
 ]
@@ -158,7 +152,6 @@ async def test_what_was_recorded_replays_as_the_live_parser_read_it(
     (path,) = folder.rglob("*.gz")
 
     live = VENUES["coinbase"].parser(["BTC-USD", "ETH-USD"])(received)
-    parsed = Reading()
     batch, refused = live.trades["BTC-USD"].checked(latest_ns=2**62)
     found = read(path, "coinbase", "BTC-USD")
     assert [t[0] for t in found.trades] == batch.ids.tolist()
@@ -166,4 +159,4 @@ async def test_what_was_recorded_replays_as_the_live_parser_read_it(
     assert [t[4] for t in found.trades] == batch.side.tolist()
     assert len(found.refused) == len(live.rejects) + len(refused)
     assert sorted(why for _, why in found.refused) == sorted([r.reason for _, r in live.rejects] + list(refused.values()))
-    assert parsed.error == found.error == ""
+    assert found.error == ""

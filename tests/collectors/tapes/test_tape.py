@@ -16,6 +16,7 @@ from pipeline.instrument import Instrument
 from tests import tapes
 from tests.collectors.tapes import test_frames as frames
 from tests.collectors.tapes import test_json as ccxt
+from tests.collectors.tapes import test_recorded as recorded
 from tests.collectors.tapes.checks import Reading, read, write
 
 BITFLYER_HEADER = (
@@ -70,6 +71,28 @@ def binance_frames() -> str:
     return "\n".join([frames.DEPTH, *lines])
 
 
+def dump() -> str:
+    rows = [f"{n},6.{n % 100},0.5,3.0,{tapes.START_MS + n},{n % 2 == 0},True" for n in range(1, 2000)]
+    rows[::97] = [row.replace(".", "!", 1) for row in rows[::97]]
+    return "\n".join(rows) + "\n"
+
+
+def coinbase_frames() -> str:
+    lines = [recorded.match(n) if n % 50 else recorded.match(n)[:-1] for n in range(1, 1500)]
+    return "".join(f"1700006400000000007 {line}\n" for line in (recorded.ACK, recorded.match(1, "ETH-USD"), *lines))
+
+
+def exported() -> str:
+    rows = [f"2024-10-23T14:{n // 50:02}:00Z,{n % 50 + 1}.5,1.5,0.25,{2 if n % 70 else 1},1.25,7" for n in range(2000)]
+    return "timestamp,price_level,buy_volume,sell_volume,total_volume,delta,trade_count\n" + "\n".join(rows) + "\n"
+
+
+def exported_json() -> str:
+    names, *rows = (line.split(",") for line in exported().splitlines())
+    items = [{name: cell if ":" in cell else json.loads(cell) for name, cell in zip(names, row, strict=True)} for row in rows]
+    return json.dumps(items)
+
+
 Made = tuple[Callable[[], str], str, str, dict[str, str], str]
 KINDS: list[Made] = [
     (bitflyer, "bitflyer", "BTC_JPY", {}, "bitflyer-csv trade 0"),
@@ -77,6 +100,10 @@ KINDS: list[Made] = [
     (made_ids, "x", "BTCUSDT", {"id": "-"}, "csv  1"),
     (ccxt_list, "binance", "XRPETH", {}, "ccxt-binance-agg agg 0"),
     (binance_frames, "binance", "BTCUSDT", {}, "binance-frames trade 0"),
+    (dump, "binance", "BTCUSDT", {}, "binance-trades trade 0"),
+    (coinbase_frames, "coinbase", "BTC-USD", {}, "coinbase-frames trade 0"),
+    (exported, "binance", "BTCUSDT", {}, "spillway-levels levels 1"),
+    (exported_json, "binance", "BTCUSDT", {}, "spillway-levels levels 1"),
 ]
 
 

@@ -17,7 +17,7 @@ from collectors.venues.history import Span
 from collectors.venues.parsed import MAX_RAW, Parsed
 from collectors.venues.venue import VENUES, venue_of
 from pipeline.errors import BadValue, VenueError
-from pipeline.instrument import IdRule, id_rule
+from pipeline.instrument import id_rule
 from pipeline.trade import RawTrades
 
 RECORDED = Path(__file__).parents[4] / "shared" / "data" / "frames"
@@ -357,7 +357,7 @@ def test_the_longest_subscription_fits_a_url() -> None:
 
 def test_each_venue_is_known_by_its_name_with_the_rule_that_the_pipeline_knows() -> None:
     assert {name: venue.name for name, venue in VENUES.items()} == {name: name for name in VENUES}
-    assert all(venue.ids is id_rule(name) is IdRule.CONTIGUOUS for name, venue in VENUES.items())
+    assert all(venue.ids is id_rule(name) for name, venue in VENUES.items())
     assert venue_of("binance") is SPOT
     with pytest.raises(BadValue, match="venue 'mtgox' is unknown; there are binance, binance-usdm"):
         venue_of("mtgox")

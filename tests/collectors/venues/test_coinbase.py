@@ -35,8 +35,10 @@ MATCH: dict[str, Any] = {
 AT_NS = 1_415_348_367_028_459_000
 FIELDS = ["type", "trade_id", "time", "product_id", "size", "price", "side"]
 # The example of "Get product trades" in the reference of its REST API.
-ROWS = b"""[{"time": "2014-11-07T22:19:28.578544Z", "trade_id": 74, "price": "10.00000000", "size": "0.01000000", "side": "buy"},
-            {"time": "2014-11-07T01:08:43.642366Z", "trade_id": 73, "price": "100.00000000", "size": "0.01000000", "side": "sell"}]"""
+ROWS = b"""[
+    {"time": "2014-11-07T22:19:28.578544Z", "trade_id": 74, "price": "10.00000000", "size": "0.01000000", "side": "buy"},
+    {"time": "2014-11-07T01:08:43.642366Z", "trade_id": 73, "price": "100.00000000", "size": "0.01000000", "side": "sell"}
+]"""
 
 
 def frame(**changes: Any) -> bytes:

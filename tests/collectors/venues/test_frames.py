@@ -77,7 +77,9 @@ def ids(parsed: Parsed) -> dict[str, list[int]]:
 _FRAMES = st.lists(
     st.one_of(
         st.tuples(st.just("good"), st.sampled_from("AB"), st.integers(0, 3)),
-        st.tuples(st.sampled_from(["other", "stranger", "half bad", "refusal", "reconnect", "not JSON"]), st.just("A"), st.just(2)),
+        st.tuples(
+            st.sampled_from(["other", "stranger", "half bad", "refusal", "reconnect", "not JSON"]), st.just("A"), st.just(2)
+        ),
     ),
     max_size=12,
 )

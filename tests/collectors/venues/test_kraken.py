@@ -77,7 +77,8 @@ def slowly_ns(seconds: str) -> int:
 def test_recorded_trades_in_todays_frames_parse_to_what_an_independent_reading_gives() -> None:
     """They came by the first protocol, which is gone: their values are put into frames of the second."""
     told = first_protocol(recorded("recorded_KRAKEN.ws.48.0.gz"))
-    frames, expected = [], {}
+    frames: list[bytes] = []
+    expected: dict[str, list[tuple[Any, ...]]] = {}
     for number, (pair, (price, volume, at, side, *_)) in enumerate(told):
         stamp = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(at.partition(".")[0]))
         text = f'"{stamp:%Y-%m-%dT%H:%M:%S}.{at.partition(".")[2]}Z"'

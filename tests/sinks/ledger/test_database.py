@@ -132,6 +132,27 @@ def test_what_is_read_is_what_was_committed_while_the_writer_goes_on(tmp_path: P
                 connection.exec_driver_sql("DELETE FROM gaps")
 
 
+KILLED = """
+import os, signal, sys
+from sinks.ledger.ledger import open_ledger
+from tests.sinks.ledger.test_database import BTC
+from pipeline.minute import Gap
+
+ledger = open_ledger(sys.argv[1])
+ledger.gaps.found(BTC, [Gap(1, 5, 10, 20)], 30)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_in_its_log_can_be_read(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, url_of(tmp_path)], check=False)
+    assert (tmp_path / "ledger.db-wal").stat().st_size
+    reader = read_ledger(url_of(tmp_path))
+    assert reader is not None
+    with reader:
+        assert [row.ids for row in reader.gaps.find()] == [5]
+
+
 OPENER = """
 import sys
 from sinks.ledger.ledger import open_ledger
