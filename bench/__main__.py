@@ -20,6 +20,7 @@ ROWS = {
     "spill": "a day of sealed minutes to files, against raw writes",
     "compact": "a day of minute files to Parquet, against DuckDB",
     "read": "ranges of the archive to a frame, against DuckDB",
+    "many": "500 instruments in one process: lag and memory",
     "memory": "Redis memory of a minute, against JSON strings in a sorted set",
 }
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.md"

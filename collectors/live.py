@@ -33,6 +33,7 @@ T = TypeVar("T")
 Record = Callable[[Sequence[bytes], Sequence[int]], Awaitable[None]]  # frames, and when each was received, in ns
 
 _EARLY = 0.95, 0.99  # of a connection's allowed life: between them the next one is opened
+_GATHER_S, _MOST_GATHER_S = 0.01, 0.1
 _OVERLAP_S = 10.0  # how long a new connection may be without a frame before the old one is given up all the same
 
 
@@ -91,7 +92,7 @@ class LiveCollector:
         self._gap_log = gap_log or NoLog()
         self._clock_ns = clock_ns
         self._log: FilteringBoundLogger = (log or structlog.get_logger()).bind(venue=venue.name)
-        self._limits = limits or Limits()
+        self._limits = limits or Limits(gather_s=gather_s(len(symbols)))
         self._delays = delays or Delays()
         self._rules = rules or RepairRules()
         self._current: Connection | None = None
@@ -300,6 +301,11 @@ class LiveCollector:
             return self._venue.parse_history(symbol, await self._rest.get(path))
 
         return answer
+
+
+def gather_s(symbols: int) -> float:
+    """How long frames should gather: with many symbols a short while gives each of them next to nothing, and costs as much."""
+    return min(_GATHER_S * max(1.0, symbols / 10), _MOST_GATHER_S)
 
 
 async def _all_settled(repairers: Sequence[Repairer | Overlapper]) -> None:

@@ -85,7 +85,7 @@ class Search:
         if following > self.low:
             self.low, self._low_ns = following, last_ns
         if last < at and at > self._newest:  # it gives the newest ones, and so its first answer had the newest of all
-            self._end = self.low
+            self.low = self._end = self._newest + 1
 
     def _all_late(self, at: int, first: int, first_ns: int) -> None:
         if self.high is None or first < self.high:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from pipeline.trade import RawTrades
 from pipeline.writer import Raws, Writer
 
 BATCHES = 16
+JOINED = 4_000  # trades taken at once, if more wait
 
 Item = tuple[RawTrades, Raws, dict[str, bool]]
 
@@ -28,16 +31,21 @@ class Feed:
     _queue: asyncio.Queue[Item | None] = field(default_factory=lambda: asyncio.Queue(BATCHES))
     _last_id: int | None = None
     _last_ns: int | None = None
+    _held: list[Item | None] = field(default_factory=list)  # taken from the queue, and next to be looked at
     _closing: bool = False
     _ticked: bool = False
 
-    async def put(self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False) -> None:
+    async def put(
+        self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False, apart: bool = False
+    ) -> None:
         """Hands trades over; waits while the writer is behind.
 
         `repair`: a page of history, with all trades between its ends. `resumed`: the first live trades since a pause or the
-        start, before which some may have been missed.
+        start, before which some may have been missed. `apart`: a page of history that need not join what is recorded.
         """
-        await self._queue.put((trades, raws, {"repair": repair, "resumed": resumed}))
+        await self._queue.put((trades, raws, {"repair": repair, "resumed": resumed, "apart": apart}))
+        if apart:
+            return  # live trades don't go on from there
         newest, newest_ns = _highest(trades), int(trades.ts_ns.max()) if len(trades.ts_ns) else 0
         if newest is not None:
             self._last_id = newest if self._last_id is None else max(self._last_id, newest)
@@ -78,9 +86,10 @@ class Feed:
         """Takes and flushes until `close`; then all that was handed over is in Redis, and the lease is given up."""
         now = asyncio.get_running_loop().time
         due: float | None = None  # when what was taken must be flushed
-        while not (self._closing and self._queue.empty()):
+        while not (self._closing and self._queue.empty() and not self._held):
             item = await self._next(None if due is None else due - now())
             if item:
+                item = self._with_more_of_its_kind(item)
                 await self.writer.take(item[0], item[1], **item[2])
                 due = due or now() + self.flush_s
             if self._ticked:
@@ -93,10 +102,39 @@ class Feed:
 
     async def _next(self, wait_s: float | None) -> Item | None:
         """The next trades of the queue, or None when none came in time, or there is something else to do."""
+        if self._held:
+            return self._held.pop()
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 return await self._queue.get()
         return None
+
+    def _with_more_of_its_kind(self, item: Item) -> Item:
+        """An item joined with those that wait behind it: many small ones cost far more than one that is as large as all.
+
+        Live ones only: a page of history holds all between its ends, which two pages together don't, and between two that
+        are `resumed` some may lack.
+        """
+        parts, trades = [item], len(item[0].ts_ns)
+        while not any(item[2].values()) and trades < JOINED and not self._queue.empty():
+            other = self._queue.get_nowait()
+            if other is None or other[2] != item[2] or not other[0].joins(item[0]):
+                self._held.append(other)
+                break
+            parts.append(other)
+            trades += len(other[0].ts_ns)
+        return (RawTrades.joined([part[0] for part in parts]), _raws_of(parts), item[2]) if len(parts) > 1 else item
+
+
+def _raws_of(parts: Sequence[Item]) -> Raws:
+    """Row of the joined trades -> its raw text and where it stood."""
+    firsts = [0, *accumulate(len(part[0].ts_ns) for part in parts)]
+
+    def raw(row: int) -> tuple[str, str]:
+        part = bisect_right(firsts, row) - 1
+        return parts[part][1](row - firsts[part])
+
+    return raw
 
 
 def _highest(trades: RawTrades) -> int | None:

@@ -143,7 +143,7 @@ class RecentIds:
         self._resuming |= offered.resumed
         if self._top is None:
             self._unseen.open(0, int(keys[0]), ())
-        elif keys[-1] > self._top and (self._resuming or (history and keys[0] > self._top)):
+        elif keys[-1] > self._top and (self._resuming or (history and self._lies_above(int(keys[0])))):
             first = self._recent[-EDGE:][0][0] if self._recent else self._top + 1
             first = first if self._floor is None else max(first, self._floor + 1)
             above = keys[np.searchsorted(keys, self._top, "right") :]
@@ -151,6 +151,10 @@ class RecentIds:
         elif keys[-1] <= self._top:
             return  # the next one above it tells more
         self._resuming &= history
+
+    def _lies_above(self, first: int) -> bool:
+        """Whether a page that begins here need not join what was taken: in the latest moment others may lack before it."""
+        return first >= (self._top or 0) + (self.rule is IdRule.MONOTONIC)
 
     def _cover(self, offered: TradeBatch) -> None:
         """A page of history holds all trades between its ends, but at its ends' own moments perhaps not all."""

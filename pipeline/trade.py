@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import IntEnum
+from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -143,6 +144,26 @@ class RawTrades:
     side: NDArray[np.int8]
     count: NDArray[np.int64] | None = None  # None: each trade is one
     reasons: dict[int, str] = field(default_factory=dict)  # rows that the reader refuses already
+
+    def joins(self, other: RawTrades) -> bool:
+        """Whether it can be `joined` with another: both as a parser makes them, with texts in lists."""
+        lists = all(isinstance(texts, list) for texts in (self.price, self.size, other.price, other.size))
+        arrays = isinstance(self.ids, np.ndarray) and isinstance(other.ids, np.ndarray) and self.ids.dtype == other.ids.dtype
+        return lists and arrays and (self.count is None) is (other.count is None)
+
+    @classmethod
+    def joined(cls, parts: Sequence[RawTrades]) -> RawTrades:
+        """Several, in their order, as one."""
+        firsts = [0, *accumulate(len(part.ts_ns) for part in parts)]
+        return cls(
+            ids=np.concatenate([part.ids for part in parts]),
+            ts_ns=np.concatenate([part.ts_ns for part in parts]),
+            price=[text for part in parts for text in part.price],
+            size=[text for part in parts for text in part.size],
+            side=np.concatenate([part.side for part in parts]),
+            count=None if parts[0].count is None else np.concatenate([part.count for part in parts if part.count is not None]),
+            reasons={first + row: why for first, part in zip(firsts, parts, strict=False) for row, why in part.reasons.items()},
+        )
 
     def checked(self, scales: tuple[int, int] = (0, 0), *, latest_ns: int, **kind: bool) -> tuple[TradeBatch, dict[int, str]]:
         """The rows that are trades, and for each other row the reason. `latest_ns`: times beyond it are refused.

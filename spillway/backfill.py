@@ -116,8 +116,9 @@ class Backfill:
             times = writer.unseen_ns(since_ns, until_ns - 1)
             self._from_start |= any(a == since_ns for a, _ in times)
             return [(Span(since_ns=a, until_ns=b), (b - a) // NS_PER_S) for a, b in times]
-        self.progress("looking for the range", 0, 0, "")
+        self.progress("looking for the range", 0, 1, "")
         first, last = await self.past.ids(since_ns, until_ns)
+        self.progress("looking for the range", 1, 1, "")
         parts = writer.unseen(first, last) if first <= last else []
         self._from_start |= any(a == first for a, _ in parts)
         # with the known trades at both ends: what lacks between them and what comes, the venue lacks

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from collectors.simulator import SimTrade, Simulator, synthetic_trades
+from collectors.simulator import Faults, SimTrade, Simulator, synthetic_trades
 from pipeline.instrument import Instrument
 from pipeline.window import RedisWindow
+from sinks.ledger.ledger import open_ledger
 from spillway.redis_server import ensure_embedded
 from tests import judge
 from tests.processes import kill_redis
@@ -132,3 +136,39 @@ async def test_a_second_service_stands_by_and_takes_over_when_the_first_is_kille
                 assert await asyncio.to_thread(second.wait, 30) == 0, (tmp_path / "second").read_text()
     await drained(data)
     assert judge.differences(expected(told), judge.stored(data)) == []
+
+
+async def test_ten_kills_at_random_moments_under_faults_lose_nothing_and_every_minute_is_proven_whole(tmp_path: Path) -> None:
+    told, data, log, dice = trades(), tmp_path / "data", tmp_path / "log", random.Random(7)
+    # Silence would be waited out for 30 s each time.
+    faults = replace(Faults.all(7), silence=0, giant_after=0, refuse=0.02, slam=0.02)
+    async with Simulator(told, faults=faults, rate=1_500.0) as exchange:
+        config = settings(tmp_path, exchange)
+        for kill in range(10):
+            async with running(config, log) as process:
+                await taken(data, min(TRADES * 3 // 4, await taken_now(data) + dice.randrange(200, 3_000)))
+                await asyncio.sleep(dice.random() / 10)  # anywhere within a flush, a seal, a repair
+                process.kill()
+                if kill % 2:
+                    kill_redis(data)
+        async with running(config, log) as process:
+            await taken(data, TRADES)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 30) == 0, log.read_text()
+        assert {"cut", "again", "hole"} <= exchange.befell.keys()
+    await drained(data)
+    assert judge.differences(expected(told), judge.stored(data)) == []
+    statuses = [json.loads(path.read_text())["status"] for path in sorted(data.rglob("trades_*.json"))]
+    assert set(statuses[:-1]) <= {"complete", "repaired"}, statuses
+    with open_ledger(f"sqlite:///{data / 'ledger.db'}") as ledger:
+        sums = ledger.gaps.sums()[BTC]
+    assert (sums.open, sums.lost) == (0, 0)
+    assert sums.repaired > 0
+
+
+async def taken_now(data: Path) -> int:
+    with ensure_embedded(data / "redis") as server:
+        window = RedisWindow.connect(server.url)
+        cursor = await window.cursor(BTC)
+        await window.close()
+    return cursor.state.trades if cursor else 0

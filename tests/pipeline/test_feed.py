@@ -213,6 +213,18 @@ async def test_history_alone_is_nothing_to_go_on_from(house: House) -> None:
     assert feed.gaps() == []
 
 
+async def test_history_put_apart_is_not_where_live_trades_go_on_from(house: House) -> None:
+    feed = feed_of(await house.started())
+    running = asyncio.create_task(feed.run())
+    await feed.put(raw(*stream(50)), raws, apart=True)
+    assert (feed.last_id(), feed.last_ns()) == (None, None)
+    await feed.put(raw(trade(500, "9:00")), raws)
+    await feed.close()
+    await running
+    assert (feed.last_id(), feed.gaps()) == (500, [])
+    await house.exact([*stream(50), trade(500, "9:00")])
+
+
 async def test_after_the_first_trades_since_a_pause_history_is_taken_that_lies_before_them(house: House) -> None:
     trades = named(stream(2000, every_s=0.1), IdRule.MONOTONIC)
     writer = await house.started(IdRule.MONOTONIC)
@@ -225,6 +237,20 @@ async def test_after_the_first_trades_since_a_pause_history_is_taken_that_lies_b
     await running
     await house.exact(trades)
     assert writer.counts.taken == 2000
+
+
+async def test_pages_of_history_that_wait_together_are_not_taken_as_one(house: House) -> None:
+    trades = named(stream(2000, every_s=0.1), IdRule.MONOTONIC)
+    writer = await house.started(IdRule.MONOTONIC)
+    await write(writer, trades[:100])
+    feed = feed_of(writer)
+    await feed.put(raw(*trades[200:300]), raws, resumed=True)
+    await feed.put(raw(*trades[400:2000]), raws, resumed=True)
+    for first in (100, 350, 150, 300):
+        await feed.put(raw(*trades[first : first + 50]), raws, repair=True)
+    await feed.close()
+    await feed.run()
+    await house.exact(trades)
 
 
 async def test_names_as_ids_have_no_highest(house: House) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline import codec, ids, recent
+from pipeline import codec, contiguous, recent
 from pipeline.errors import BadValue
 from pipeline.footprint import Footprint, State
 from pipeline.instrument import IdRule
@@ -125,7 +125,7 @@ def test_contiguous_ids_are_exact_even_below_the_floor(data: st.DataObject) -> N
     trades = data.draw(tapes(fine=False))
     order = data.draw(st.permutations(trades + data.draw(st.lists(st.sampled_from(trades), max_size=20))))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids, "MAX_RANGES", data.draw(st.integers(1, 3)))
+        patch.setattr(contiguous, "MAX_RANGES", data.draw(st.integers(1, 3)))
         store = PureStore()
         for members in batches_of(data, order):
             store.take(*members)
@@ -375,7 +375,7 @@ def test_a_minute_is_over_by_a_later_trade_and_a_grace_time_or_in_quiet_by_the_c
 
 
 def test_a_doubtful_trade_that_its_minute_does_not_hold_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 2)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 2)
     store = PureStore()
     store.take(*(trade(n, f"0:{n}") for n in (1, 3, 5, 7, 9)))
     assert store.take(trade(2, "0:02"), trade(3, "0:03")) == 1
@@ -477,7 +477,7 @@ def test_a_sealed_minute_that_a_hole_degrades_later_gets_a_new_revision() -> Non
 
 
 def test_minutes_with_more_holes_than_are_remembered_still_know_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 10)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 10)
     store = PureStore()
     store.take(*stream(600, every_s=0.5)[::4])
     store.rest()
@@ -485,7 +485,7 @@ def test_minutes_with_more_holes_than_are_remembered_still_know_their_own(monkey
 
 
 def test_a_late_trade_below_the_floor_leaves_its_minute_the_other_missing_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 2)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 2)
     store = PureStore()
     store.take(*(trade(n, f"0:{n:02}") for n in (1, 5)), trade(6, "2:00"))
     store.flush()

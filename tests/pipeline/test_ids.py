@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ids, recent
+from pipeline import contiguous, recent
 from pipeline.ids import RangeSet, Tracker, tracker
 from pipeline.instrument import IdRule
 from pipeline.minute import Gap
@@ -107,7 +107,7 @@ def test_the_minute_where_recording_began_is_proven_only_by_the_venue_s_very_fir
 
 
 def test_below_the_oldest_hole_that_is_remembered_ids_are_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 3)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 3)
     known = tracker(IdRule.CONTIGUOUS)
     known.add(holding(1, 3, 5, 7, 9))
     fresh, doubtful = offer(known, holding(1, 2, 3, 4, 5, 6, 10))
@@ -116,7 +116,7 @@ def test_below_the_oldest_hole_that_is_remembered_ids_are_doubtful(monkeypatch: 
 
 
 def test_a_late_trade_below_the_floor_moves_neither_the_floor_nor_the_holes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 3)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 3)
     known = tracker(IdRule.CONTIGUOUS)
     known.add(holding(11, 13, 15, 17, 19))  # 13 is the floor
     gaps = known.gaps()
@@ -126,7 +126,7 @@ def test_a_late_trade_below_the_floor_moves_neither_the_floor_nor_the_holes(monk
 
 
 def test_what_a_stored_minute_was_found_to_hold_is_remembered_above_the_floor_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 3)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 3)
     known = tracker(IdRule.CONTIGUOUS)
     known.add(holding(11, 13, 15, 17, 19))
     known.remember(holding(5, 13, 14))
@@ -181,7 +181,7 @@ def test_above_the_floor_ids_are_fresh_once_and_below_it_never_taken_for_new(
 def test_a_tracker_goes_on_from_its_stored_state_as_if_it_had_never_stopped(rule: IdRule, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recent, "RECENT", 5)
-        patch.setattr(ids, "MAX_RANGES", 3)
+        patch.setattr(contiguous, "MAX_RANGES", 3)
         kept, restarted = tracker(rule), tracker(rule)
         for numbers in data.draw(st.lists(st.lists(SMALL_IDS, max_size=8), max_size=6)):
             trades = holding(*numbers) if rule is IdRule.CONTIGUOUS else named(rule, *numbers)

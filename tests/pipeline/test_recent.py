@@ -192,6 +192,17 @@ def test_dozens_of_trades_in_the_moment_at_which_a_pause_began_and_ended_are_eac
 
 
 @NAMELESS
+def test_a_page_that_begins_in_the_latest_moment_taken_leaves_what_lacks_in_it(rule: IdRule) -> None:
+    moments = [trade(n, "0:01", size=str(n)) for n in range(1, 31)]
+    trades = told([*moments, *(trade(n, f"0:{n // 20}") for n in range(40, 40 + 2 * recent.RECENT))], rule)
+    store = PureStore(rule)
+    store.take(*trades[:10])
+    store.take(*trades[20:], repair=True)
+    assert store.take(*trades[:30], repair=True) == 10
+    exact(store, trades, rule)
+
+
+@NAMELESS
 def test_where_the_first_live_trades_after_a_pause_are_all_old_ones_the_next_ones_still_show_it(rule: IdRule) -> None:
     trades = told(stream(200 + 2 * recent.RECENT, every_s=0.05), rule)
     store = PureStore(rule)

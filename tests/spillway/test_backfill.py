@@ -14,8 +14,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from collectors.backfill import Page, Past
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
 from collectors.simulator.faults import Faults
+from collectors.venues.history import Span
 from collectors.venues.venue import VENUES, Venue
 from pipeline.errors import BadValue, VenueError, WriterHeld
 from pipeline.instrument import IdRule, Instrument
@@ -28,6 +30,7 @@ from spillway.compact import compact_finished
 from spillway.settings import Settings
 from spillway.spill import spill_now
 from tests import judge
+from tests.pipeline.redis_contents import restore, snapshot
 from tests.processes import finish, spillway
 
 START = 28_712_880  # 2024-08-04 00:00 UTC, in minutes since 1970
@@ -330,6 +333,37 @@ async def test_months_do_not_pile_up_in_redis(tmp_path: Path, monkeypatch: pytes
         assert await it.app.window.sealed_minutes(it.instrument) == []
 
 
+class ForgetfulPast(Past):
+    """While its pages come, Redis goes back to what it was two pages before."""
+
+    client: Any = None
+    earlier: dict[bytes, bytes]
+    seen = 0
+
+    async def pages(self, span: Span) -> AsyncIterator[Page]:
+        async for page in super().pages(span):
+            self.seen += 1
+            if self.seen == 2:
+                self.earlier = await snapshot(self.client)
+            elif self.seen == 4:
+                await restore(self.client, self.earlier)
+            yield page
+
+
+@pytest.mark.parametrize("venue", ["binance", "bitflyer"])
+async def test_what_a_redis_that_went_back_forgot_is_fetched_again(
+    tmp_path: Path, venue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.writer.RING_TRADES", 100)  # so that the writer can't tell it all again
+    monkeypatch.setattr("spillway.backfill.Past", ForgetfulPast)
+    async with place(tmp_path / "data", venue) as it:
+        monkeypatch.setattr(ForgetfulPast, "client", it.app.window.client)
+        done = await it.backfill(1, 18)
+        assert done.counts.rewinds >= 1
+        assert await it.differences(between(it.trades, 1, 18)) == []
+        assert await it.gaps() == []
+
+
 def test_killed_again_and_again_it_goes_on_where_it_was(tmp_path: Path) -> None:
     asyncio.run(_killed(tmp_path))
 
@@ -340,6 +374,7 @@ async def _killed(tmp_path: Path) -> None:
         config = tmp_path / "spillway.yaml"
         config.write_text(f"collect: [{{venue: binance, symbols: [BTCUSDT], rest_url: '{it.exchange.rest_url}'}}]\n")
         command = ("backfill", *("--venue", "binance", "--symbol", "BTCUSDT"), *("--from", text(1), "--to", text(35)))
+        await it.live((5, 7), (20, 21), (30, 31))
         codes: Counter[int] = Counter()
         for crash_at in ("flush.after:3", "flush.before:5", "seal.after:2", "flush.after:2", "seal.before:1", ""):
             process = spillway(*command, "-c", config, "--data", data, "--json", crash_at=crash_at)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ids
-from pipeline.ids import ContiguousIds
+from pipeline import contiguous
+from pipeline.contiguous import ContiguousIds
 from pipeline.minute import Status
 from pipeline.trade import Trade
 from tests.pipeline.builders import START, trade
@@ -203,7 +203,7 @@ def test_history_that_fills_a_gap_repairs_it() -> None:
 
 
 def test_what_is_no_gap_stays_none_when_the_oldest_ranges_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids, "MAX_RANGES", 3)
+    monkeypatch.setattr(contiguous, "MAX_RANGES", 3)
     store = PureStore()
     store.take(*map(one, range(100, 110)))
     for first in (80, 60, 40, 20):
