@@ -49,6 +49,7 @@ class Limits:
     silence_s: float = 30.0  # without any frame (ours are pinged for): the socket is taken for dead
     stale_s: float = 120.0  # without a message, though the peer may answer pings: it may have forgotten what we asked for
     handshake_s: float = 10.0
+    overlap_s: float = 1.0  # how long a connection goes on beside the one that replaces it
 
 
 class Connection(WSListener):
@@ -82,6 +83,11 @@ class Connection(WSListener):
     def buffered(self) -> int:
         """How many messages wait to be taken."""
         return self._full_frames + len(self._frames)
+
+    @property
+    def behind(self) -> bool:
+        """Whether some of what the peer has sent waits in the system: our buffer is full."""
+        return self._paused
 
     async def frames(self) -> list[bytes]:
         """What has arrived, at least one message; nothing once the connection ended and all was given."""
@@ -132,9 +138,11 @@ class Connection(WSListener):
         """Whether the upgrade was done; the connection may have ended since."""
         return self._transport is not None
 
-    def abandon_unless_open(self) -> None:
-        """Gives up a connection that isn't open yet; should its upgrade still come, it is cut at once."""
-        self._abandoned = not self.opened
+    def abandon(self) -> None:
+        """Gives up a connection that nobody will use; should its upgrade still come, it is cut at once."""
+        self._abandoned = True
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,8 +156,10 @@ class Connection(WSListener):
         assert self._transport is not None
         try:
             await asyncio.wait_for(self._transport.wait_disconnected(), _LINGER_S)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as error:
             self._transport.disconnect(graceful=False)
+            if isinstance(error, asyncio.CancelledError):
+                raise
         except WSProtocolError:
             pass  # told as the reason already
 
@@ -287,6 +297,7 @@ async def connect(url: str, limits: Limits = Limits(), clock_ns: Callable[[], in
     """
     connection = Connection(limits, clock_ns)
     shown = url.partition("?")[0]
+    opened = False
 
     def accept(request: WSUpgradeRequest, response: WSUpgradeResponse) -> WSListener:
         return connection
@@ -300,6 +311,7 @@ async def connect(url: str, limits: Limits = Limits(), clock_ns: Callable[[], in
                 max_frame_size=limits.max_frame_bytes * _GIANT,
                 websocket_handshake_timeout=limits.handshake_s,
             )
+        opened = connection.opened
     except TimeoutError:
         raise VenueError(f"{shown}: no answer within {limits.handshake_s:g} s") from None
     except WSHandshakeError as error:
@@ -307,8 +319,9 @@ async def connect(url: str, limits: Limits = Limits(), clock_ns: Callable[[], in
     except (WSError, OSError, UnicodeError) as error:
         raise VenueError(f"{shown}: {plain(str(error)) or type(error).__name__}") from None
     finally:
-        connection.abandon_unless_open()
-    if not connection.opened:
+        if not opened:  # also where the upgrade came, but whoever waited for it was cancelled
+            connection.abandon()
+    if not opened:
         raise VenueError(f"{shown}: closed during the upgrade")
     return connection
 

@@ -34,7 +34,8 @@ Record = Callable[[Sequence[bytes], Sequence[int]], Awaitable[None]]  # frames, 
 
 _EARLY = 0.95, 0.99  # of a connection's allowed life: between them the next one is opened
 _GATHER_S, _MOST_GATHER_S = 0.01, 0.1
-_OVERLAP_S = 10.0  # how long a new connection may be without a frame before the old one is given up all the same
+_QUIET_S = 10.0  # how long a new connection may be without a frame before the old one is given up all the same
+_REPLACED = "replaced"
 
 
 class LiveCollector:
@@ -95,7 +96,9 @@ class LiveCollector:
         self._limits = limits or Limits(gather_s=gather_s(len(symbols)))
         self._delays = delays or Delays()
         self._rules = rules or RepairRules()
+        self._alive: set[Connection] = set()  # those that are not left yet
         self._current: Connection | None = None
+        self._trades_before = 0  # the current connection
         self._renew = asyncio.Event()  # the connection should be replaced
         self._repairers = {symbol: self._repairer(symbol) for symbol in symbols}
 
@@ -115,6 +118,7 @@ class LiveCollector:
             async with AsyncExitStack() as stack:
                 if self._own_rest:
                     await stack.enter_async_context(self._rest)
+                stack.push_async_callback(self._leave_all)
                 group = await stack.enter_async_context(asyncio.TaskGroup())
                 name = self._venue.name
                 helpers = [group.create_task(self._halt(stop), name=f"halt {name}")]
@@ -132,20 +136,20 @@ class LiveCollector:
     async def _collect(self, stop: asyncio.Event) -> None:
         """One connection after the other; one that is replaced in time by the next needs no repair."""
         ready: Connection | None = None
+        in_time = False
         while not stop.is_set():
             wait_s = 0.0
             try:
-                connection = ready or await _unless(stop, self._open())
-                ready = await self._use(connection, stop, fresh=ready is None) if connection else None
+                if connection := ready or await _unless(stop, self._open()):
+                    ready = await self._use(connection, stop, fresh=not in_time)
+                    in_time = ready is not None and connection.reason == _REPLACED  # it may have been cut before
             except VenueError as error:
                 if error.fatal:
                     raise
-                ready, wait_s = None, error.retry_after_s
+                ready, in_time, wait_s = None, False, error.retry_after_s
                 self._log.warning("not connected", error=str(error))
             if ready is None and not stop.is_set():
                 await _unless(stop, asyncio.sleep(max(wait_s, self._delays.next_s())))
-        if ready is not None:
-            await ready.leave()
 
     async def _open(self) -> Connection:
         """A new connection, subscribed. VenueError."""
@@ -153,12 +157,22 @@ class LiveCollector:
         symbols = [symbol for symbol in self._symbols if symbol not in self.refused]
         stamps = self._clock_ns if self._record else None
         connection = await connect(self._base_url + self._venue.ws_path(symbols), self._limits, stamps)
+        self._alive.add(connection)
         try:
             await self._subscribe(connection, symbols)
         except BaseException:
-            await connection.leave()
+            await self._leave(connection)
             raise
         return connection
+
+    async def _leave(self, connection: Connection) -> None:
+        await connection.leave()
+        self._alive.discard(connection)
+
+    async def _leave_all(self) -> None:
+        """Leaves what nobody took: a connection may be opened in the very moment in which all ends."""
+        for connection in list(self._alive):
+            await self._leave(connection)
 
     async def _subscribe(self, connection: Connection, symbols: Sequence[str]) -> None:
         limits = self._venue.limits
@@ -172,19 +186,23 @@ class LiveCollector:
         """Takes a connection's frames until it ends. The one that is ready to take over, if it was replaced in time."""
         loop = asyncio.get_running_loop()
         opened, trades = loop.time(), self.trades
-        self._current, self.connected = connection, True
+        self._current, self.connected, self._trades_before = connection, True, trades
         self._renew.clear()
+        if stop.is_set():  # it may have come before there was a connection to close
+            connection.close("stopped")
         if fresh:
             self._begin()
         else:
             self.replaced += 1
         next_one = asyncio.create_task(self._successor(connection), name=f"successor {self._venue.name}")
         try:
-            async with connection:
+            try:
                 await self._drain(connection, stop)
+            finally:
+                await self._leave(connection)
         except BaseException:
             if successor := await _result_or_cancel(next_one):
-                await successor.leave()
+                await self._leave(successor)
             raise
         finally:
             self._current, self.connected = None, False
@@ -199,7 +217,7 @@ class LiveCollector:
             repairer.connected()
 
     async def _successor(self, current: Connection) -> Connection:
-        """Opens the next connection before this one is cut, and ends this one when the next has something to say.
+        """Opens the next connection before this one is cut, and ends this one when the next tells all that this one does.
 
         What both tell comes twice, and the sinks drop it; the next one's frames wait until all of this one's are taken.
         """
@@ -207,22 +225,31 @@ class LiveCollector:
         try:
             async with asyncio.timeout(early_s if early_s < math.inf else None):
                 await self._renew.wait()
+                await asyncio.sleep(self._delays.next_s())  # all clients were told so at once, and maybe not for the first time
         except TimeoutError:
             pass
         delays = replace(self._delays)
         while True:
             try:
-                successor = await self._open()
+                successor = await self._ready_one()
                 break
             except VenueError as error:
                 self._log.warning("no replacement yet", error=str(error))
                 await asyncio.sleep(max(error.retry_after_s, delays.next_s()))
+        current.close("replaced while behind" if current.behind else _REPLACED)
+        return successor
+
+    async def _ready_one(self) -> Connection:
+        """A connection that could take over: it is heard, and what was sent before that has come by the current one."""
+        successor = await self._open()
         try:
-            await successor.heard(_OVERLAP_S)
+            await successor.heard(_QUIET_S)
+            await asyncio.sleep(self._limits.overlap_s)
+            if successor.reason:
+                raise VenueError(f"{self._venue.name}: {successor.reason}")
         except BaseException:
-            await successor.leave()
+            await self._leave(successor)
             raise
-        current.close("replaced")
         return successor
 
     async def _halt(self, stop: asyncio.Event) -> None:
@@ -247,12 +274,12 @@ class LiveCollector:
             await self._reject(symbol, reject)
         if parsed.reconnect:
             self._renew.set()
-        for refusal in parsed.refusals:
-            self._refuse(refusal)
         resuming = {symbol for symbol in parsed.trades if self._repairers[symbol].resuming}
         await self._repair_first(parsed, stop)
         for symbol, trades in parsed.trades.items():
             await self._put(symbol, trades, parsed, symbol in resuming)
+        for refusal in parsed.refusals:
+            self._refuse(refusal)
 
     async def _put(self, symbol: str, trades: RawTrades, parsed: Parsed, resumed: bool) -> None:
         if not len(trades.ts_ns):
@@ -272,7 +299,7 @@ class LiveCollector:
         self._log.error("the venue refuses a subscription", symbol=refusal.symbol, reason=refusal.reason)
         where = f"{self._venue.name}: subscription refused"
         if not refusal.symbol:
-            if not self.trades:
+            if self.trades == self._trades_before:
                 raise VenueError(f"{where}: {refusal.reason}")
             return
         self.refused[refusal.symbol] = refusal.reason

@@ -44,6 +44,8 @@ from pipeline.open_minute import Change, OpenMinute
 
 PREFIX = "trades_window:"
 INSTRUMENTS = PREFIX + "instruments"
+CONNECTIONS = 32  # to Redis at the same time: it does one thing after the other anyway
+POOL_S = 60.0  # for one of them to be free
 OLDEST_REDIS = (6, 2)
 NOTICES = 3000  # a little over two days of minutes
 _REFUSES_WRITES = re.compile(r"\b(OOM|MISCONF|READONLY|NOREPLICAS) ")  # Redis 6.2 wraps what a script ran into in a text
@@ -128,8 +130,11 @@ class RedisWindow:
     def connect(cls, url: str, *, timeout_s: float = 5.0) -> Self:
         """A window at a Redis URL; nothing is sent yet. BadValue for a URL that can't be one."""
         try:
-            client = redis.Redis.from_url(
+            # Without a bound that waits, the 101st command at once would fail as if Redis were gone.
+            pool = redis.BlockingConnectionPool.from_url(
                 url,
+                max_connections=CONNECTIONS,
+                timeout=POOL_S,
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 health_check_interval=15,
@@ -140,7 +145,7 @@ class RedisWindow:
             )
         except ValueError:  # whose text may hold a part of the password
             raise BadValue(f"redis url {masked(url)}: expected redis://, rediss:// or unix:// and a valid address") from None
-        return cls(client, masked(url))
+        return cls(redis.Redis.from_pool(pool), masked(url))
 
     async def close(self) -> None:
         """Closes the connections, after what is still on its way."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from pipeline.errors import VenueError, WriterHeld
+from pipeline.errors import RedisUnavailable, VenueError, WriterHeld
 from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
+from pipeline.writer import Counts
 from sinks.dead_letters import for_day
 from sinks.ledger.gap import GapSums
 from spillway.app import App
@@ -65,6 +66,8 @@ class Collection:
     _wanted: dict[str, float] = field(default_factory=dict)  # symbol -> loop time from which on it may be taken
     _standing_by: set[str] = field(default_factory=set)
     _ended: dict[str, int] = field(default_factory=dict)  # counters of collectors that have ended
+    _ended_feeds: dict[str, Counts] = field(default_factory=dict)  # the same of writers, by symbol
+    _blind: bool = False  # Redis doesn't answer who holds the leases
     _log: FilteringBoundLogger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,7 @@ class Collection:
         finally:
             self._retire(collector)
             for symbol in symbols:
+                self._ended_feeds[symbol] = self.counts(symbol)
                 del self.feeds[symbol]
                 self.places.give_back()
 
@@ -120,6 +124,18 @@ class Collection:
         """A counter of the collectors, summed; those that have ended are in it."""
         now: list[int] = [getattr(collector, counter, 0) for collector in self.collectors]
         return sum(now, self._ended.get(counter, 0))
+
+    def counts(self, symbol: str) -> Counts:
+        """What became of a symbol's trades in this process, over all times that it was the writer."""
+        now = [self.feeds[symbol].writer.counts] if symbol in self.feeds else []
+        before = self._ended_feeds.get(symbol, Counts())
+        return Counts(*map(sum, zip(*map(astuple, [before, *now]), strict=True)))
+
+    @property
+    def all_refused(self) -> dict[str, str]:
+        """Symbols that the venue refuses, alone or with all others of their connection -> why."""
+        alone = [getattr(collector, "refused", {}) for collector in self.collectors]
+        return {symbol: reason for refused in (self.refused, *alone) for symbol, reason in refused.items()}
 
     @property
     def gap_sums(self) -> dict[Instrument, GapSums]:
@@ -159,10 +175,23 @@ class Collection:
         for symbol in [symbol for symbol, since in self._wanted.items() if since <= now]:
             if stop.is_set() or not self.places.take():
                 break
-            if await self._take(symbol):
+            if await self._take_or_wait(symbol):
                 taken.append(symbol)
             else:
                 self.places.give_back()
+            if self._blind:
+                break
+        return taken
+
+    async def _take_or_wait(self, symbol: str) -> bool:
+        """While Redis is away nothing can be taken: what is collected meanwhile waits there by itself."""
+        try:
+            taken = await self._take(symbol)
+            self._blind = False
+        except RedisUnavailable as error:
+            if not self._blind:
+                self._log.warning("can't see the leases", error=str(error))
+            self._blind, taken = True, False
         return taken
 
     async def _take(self, symbol: str) -> bool:

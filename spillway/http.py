@@ -50,9 +50,11 @@ async def served(host: str, port: int, *, metrics: Callable[[], bytes], ready: C
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     told = False
     while True:
+        site = web.TCPSite(runner, host, port)
         try:
-            await web.TCPSite(runner, host, port).start()
+            await site.start()
         except OSError as error:
+            await site.stop()  # the runner would keep each that was tried
             if not told:
                 log.warning("metrics are not served yet", host=host, port=port, error=error.strerror or str(error))
             told = True

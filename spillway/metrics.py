@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import NS_PER_S
+from pipeline.writer import Counts
 from spillway.collecting import Collection
 from spillway.klines import KlineChecker
 
@@ -21,18 +22,18 @@ T = TypeVar("T")
 _INSTRUMENT = ["venue", "symbol"]
 _VENUE = ["venue"]
 
-# name, help, and what it is of a feed
-_FEED_COUNTERS: list[tuple[str, str, Callable[[Feed], int]]] = [
-    ("trades", "Trades taken into Redis.", lambda feed: feed.writer.counts.taken),
-    ("duplicates", "Trades dropped because their ids were taken before.", lambda feed: feed.writer.counts.duplicates),
-    ("late", "Trades of a minute that was sealed before; it got a new revision.", lambda feed: feed.writer.counts.late),
-    ("malformed", "Trades that were none: no time, no price, no size.", lambda feed: feed.writer.counts.rejected),
-    ("flushes", "Writes to Redis.", lambda feed: feed.writer.counts.flushes),
-    ("sealed_minutes", "Minutes sealed.", lambda feed: feed.writer.counts.sealed),
-    ("rewinds", "Times that Redis had gone back and was told again.", lambda feed: feed.writer.counts.rewinds),
+# name, help, and what it is of an instrument's counts
+_COUNTERS: list[tuple[str, str, Callable[[Counts], int]]] = [
+    ("trades", "Trades taken into Redis.", lambda counts: counts.taken),
+    ("duplicates", "Trades dropped because their ids were taken before.", lambda counts: counts.duplicates),
+    ("late", "Trades of a minute that was sealed before; it got a new revision.", lambda counts: counts.late),
+    ("malformed", "Trades that were none: no time, no price, no size.", lambda counts: counts.rejected),
+    ("flushes", "Writes to Redis.", lambda counts: counts.flushes),
+    ("sealed_minutes", "Minutes sealed.", lambda counts: counts.sealed),
+    ("rewinds", "Times that Redis had gone back and was told again.", lambda counts: counts.rewinds),
 ]
+_LEASE = [("lease_held", "1 while this process is the instrument's writer, 0 while it stands by.", float)]
 _FEED_GAUGES: list[tuple[str, str, Callable[[Feed], float]]] = [
-    ("lease_held", "1 while this process is the instrument's writer.", lambda feed: 1),
     ("watermark_timestamp_seconds", "The latest exchange time taken.", lambda feed: feed.writer.watermark_ns / NS_PER_S),
     ("gap_ids_open", "Trade ids that are missing now.", lambda feed: sum(map(len, feed.gaps()))),
 ]
@@ -52,7 +53,7 @@ _COLLECTION_COUNTERS: list[tuple[str, str, Callable[[Collection], int]]] = [
     ),
 ]
 _COLLECTION_GAUGES: list[tuple[str, str, Callable[[Collection], float]]] = [
-    ("refused_symbols", "Symbols that the venue refuses.", lambda c: len(c.refused)),
+    ("refused_symbols", "Symbols that the venue refuses.", lambda c: len(c.all_refused)),
     ("connections_up", "Connections open now.", lambda c: sum(1 for each in c.collectors if each.connected)),
     ("exchange_lag_seconds", "From the newest trade's exchange time to its arrival.", lambda c: c.lag_ns / NS_PER_S),
     ("last_frame_timestamp_seconds", "When the last message came.", lambda c: c.last_frame_ns / NS_PER_S),
@@ -68,9 +69,14 @@ class ServiceMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Called at each scrape, in the service's own event loop."""
-        feeds = [(Instrument(c.entry.venue, symbol), feed) for c in self.collections for symbol, feed in c.feeds.items()]
-        yield from _families(CounterMetricFamily, _FEED_COUNTERS, _INSTRUMENT, [(_names(i), feed) for i, feed in feeds])
-        yield from _families(GaugeMetricFamily, _FEED_GAUGES, _INSTRUMENT, [(_names(i), feed) for i, feed in feeds])
+        symbols = [(c, symbol, [c.entry.venue, symbol]) for c in self.collections for symbol in c.entry.symbols]
+        counts = [(names, c.counts(symbol)) for c, symbol, names in symbols]
+        feeds = [(names, c.feeds[symbol]) for c, symbol, names in symbols if symbol in c.feeds]
+        yield from _families(CounterMetricFamily, _COUNTERS, _INSTRUMENT, counts)
+        yield from _families(
+            GaugeMetricFamily, _LEASE, _INSTRUMENT, [(names, symbol in c.feeds) for c, symbol, names in symbols]
+        )
+        yield from _families(GaugeMetricFamily, _FEED_GAUGES, _INSTRUMENT, feeds)
         collections = [([c.entry.venue], c) for c in self.collections]
         yield from _families(CounterMetricFamily, _COLLECTION_COUNTERS, _VENUE, collections)
         yield from _families(GaugeMetricFamily, _COLLECTION_GAUGES, _VENUE, collections)

@@ -66,7 +66,7 @@ class Service:
                     tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
                 tasks.create_task(self._while_there_is_hope(), name="hope")
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            raise first_of(group) from None
         finally:
             await schedule.stop()
 
@@ -78,7 +78,9 @@ class Service:
         """What is missing for all to be collected; empty where nothing is."""
         lacks = []
         for c in self.collections:
-            idle = [symbol for symbol in c.entry.symbols if symbol not in c.feeds]
+            refused = c.all_refused
+            lacks += [f"{c.entry.venue}: {symbol} is refused: {reason}" for symbol, reason in refused.items()]
+            idle = [symbol for symbol in c.entry.symbols if symbol not in {*c.feeds, *refused}]
             lacks += [f"{c.entry.venue}: standing by for {', '.join(idle)}"] if idle else []
             lacks += [f"{c.entry.venue}: not connected" for each in c.collectors if not each.connected]
         return "; ".join(lacks)
@@ -87,7 +89,7 @@ class Service:
         """A service that every venue refuses for good, and that has collected nothing, ends with that error."""
         while not self.stop.is_set():
             reasons = [collection.hopeless for collection in self.collections]
-            if all(reasons):
+            if all(reasons) and not any(collection.total("trades") for collection in self.collections):
                 raise SpillwayError(reasons[0])
             await pause(self.stop, LOOK_S)
 
@@ -107,7 +109,12 @@ class Service:
             rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / source.venue.limits.requests_per_s)),
         )
         self.checkers.append(checker)
-        await checker.run(self.stop)
+        checking = asyncio.create_task(checker.run(self.stop), name=f"klines {collection.entry.venue}")
+        try:
+            await self.stop.wait()
+        finally:
+            checking.cancel()  # a request may have long to wait until the venue wants to hear from us again
+            await asyncio.gather(checking, return_exceptions=True)
 
     def _gap_log(self, venue: str) -> GapKeeper | None:
         return GapKeeper(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
@@ -150,6 +157,12 @@ class Service:
                 log.info("compacted", **as_dict(day))
         except JobRunning as running:
             log.info("compaction skipped", reason=str(running))
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error itself, of a group in which there may be groups: what was cancelled for its sake tells nothing."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def run_service(app: App, *, most: int | None = None) -> None:
