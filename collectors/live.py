@@ -324,8 +324,9 @@ class LiveCollector:
             path = self._venue.history_path(symbol, span, page)
             if path is None or (page is not None and path == asked):  # a venue that gives the same page for ever
                 return None
+            answer = self._venue.parse_history(symbol, await self._rest.get(path))
             asked = path
-            return self._venue.parse_history(symbol, await self._rest.get(path))
+            return answer
 
         return answer
 

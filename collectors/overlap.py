@@ -28,6 +28,8 @@ class _Outage:
     until_ns: int | None = None  # None: no live trade came yet
     due: float = 0.0  # loop time
     tries: int = 0
+    page: RawTrades | None = None  # the last answer of a walk that is under way: a failure doesn't begin it anew
+    reached: bool = False  # one of the answers went back to what is known
 
     @property
     def span(self) -> Span:
@@ -162,14 +164,15 @@ class Overlapper:
 
     async def _fetch(self, outage: _Outage) -> bool | None:
         """Walks back over an outage. Whether history reached what is known; None if it lags behind the stream, for now."""
-        span, page, reached = outage.span, None, False
-        while (answer := await self._asking.ask(span, page)) is not None:
-            first, page = page is None, answer.trades[self._of.symbol]
-            if first and not outage.caught_up_with(page) and self._lags(outage):
+        while (answer := await self._asking.ask(outage.span, outage.page)) is not None:
+            page = answer.trades[self._of.symbol]
+            if outage.page is None and not outage.caught_up_with(page) and self._lags(outage):
                 return None
-            reached = reached or outage.reached_by(page)
             await self._asking.put(answer, outage.inside)
-        return reached
+            outage.reached = outage.reached or outage.reached_by(page)
+            outage.page = page
+        outage.page = None
+        return outage.reached
 
     def _lags(self, outage: _Outage) -> bool:
         outage.tries += 1

