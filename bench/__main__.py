@@ -21,6 +21,7 @@ ROWS = {
     "compact": "a day of minute files to Parquet, against DuckDB",
     "read": "ranges of the archive to a frame, against DuckDB",
     "many": "500 instruments in one process: lag and memory",
+    "takeover": "a standby takes over from a writer that was killed, or hangs",
     "memory": "Redis memory of a minute, against JSON strings in a sorted set",
 }
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.md"

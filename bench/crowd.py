@@ -1,8 +1,8 @@
 """An exchange on loopback where many symbols trade at a steady rate: `python -m bench.crowd SYMBOLS RATE`.
 
 It tells them as Binance's combined streams do, each connection what it subscribed to. Trade `n` of symbol `k` happens at
-`began + (n * SYMBOLS + k) / RATE` seconds, whoever listens: so that a reader knows when each was told. It says `ready PORT`, and
-`began NS` (wall clock) when the first one is told.
+`began + (n * SYMBOLS + k) / RATE` seconds, whoever listens: so a reader knows when each was told. It says `rest PORT` for its
+history, `ready PORT`, and `began NS` (wall clock) when the first one is told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import time
 
 import uvloop
+from aiohttp import web
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
 HOST = "127.0.0.1"
@@ -53,6 +54,7 @@ class Crowd:
         self.count, self.rate = count, rate
         self.by_symbol: dict[int, Listener] = {}
         self.complete = asyncio.Event()
+        self.began = 0
 
     def accept(self, request: WSUpgradeRequest) -> WSListener:
         """A listener for the symbols that its address names."""
@@ -73,10 +75,11 @@ class Crowd:
         """Once all symbols are listened to: trades at the rate."""
         await self.complete.wait()
         await asyncio.sleep(QUIET_S)
-        began, told = time.time_ns(), 0
+        self.began = began = time.time_ns()
+        told = 0
         print("began", began, flush=True)
         while True:
-            due = int((time.time_ns() - began) * self.rate / 1e9)
+            due = self.happened()
             parts: dict[Listener, list[bytes]] = {}
             for number in range(told, due):
                 symbol = number % self.count
@@ -87,22 +90,44 @@ class Crowd:
             told = max(told, due)
             await asyncio.sleep(TICK_S)
 
+    def happened(self) -> int:
+        """How many trades there were, of all symbols together."""
+        return int((time.time_ns() - self.began) * self.rate / 1e9) if self.began else 0
+
+    async def history(self, request: web.Request) -> web.Response:
+        """What REST answers: trades of a symbol from an id on."""
+        symbol, first = int(request.query["symbol"][4:7]), int(request.query["fromId"])
+        last = min((self.happened() - symbol - 1) // self.count + 1, first + int(request.query["limit"]) - 1)
+        rows = [_trade(i, self.began, ((i - 1) * self.count + symbol) / self.rate) for i in range(first, last + 1)]
+        return web.Response(text="[{" + "},{".join(rows) + "}]" if rows else "[]", content_type="application/json")
+
 
 def _frame(symbol: int, trade_id: int, began: int, after_s: float) -> bytes:
-    name, ms = symbol_of(symbol), (began + int(after_s * 1e9)) // 1_000_000
-    cents, lots = 6_000_000 + trade_id * 7919 % 600, trade_id * 104_729 % 1_000_000 + 1
-    payload = (
-        f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{ms},"s":"{name}","a":{trade_id},'
-        f'"p":"{cents // 100}.{cents % 100:02d}000000","q":"{lots // 100_000}.{lots % 100_000:05d}000","f":{trade_id},'
-        f'"l":{trade_id},"T":{ms},"m":{"true" if trade_id & 1 else "false"},"M":true}}}}'
-    ).encode()
+    name = symbol_of(symbol)
+    head = f'{{"stream":"{name.lower()}@aggTrade","data":{{"e":"aggTrade","E":{began // 1_000_000},"s":"{name}",'
+    payload = f"{head}{_trade(trade_id, began, after_s)}}}}}".encode()
     return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+
+
+def _trade(trade_id: int, began: int, after_s: float) -> str:
+    ms = (began + int(after_s * 1e9)) // 1_000_000
+    cents, lots = 6_000_000 + trade_id * 7919 % 600, trade_id * 104_729 % 1_000_000 + 1
+    return (
+        f'"a":{trade_id},"p":"{cents // 100}.{cents % 100:02d}000000","q":"{lots // 100_000}.{lots % 100_000:05d}000",'
+        f'"f":{trade_id},"l":{trade_id},"T":{ms},"m":{"true" if trade_id & 1 else "false"},"M":true'
+    )
 
 
 async def serve(count: int, rate: float) -> None:
     """Serves until it is stopped."""
     crowd = Crowd(count, rate)
     server = await ws_create_server(crowd.accept, HOST, 0)
+    app = web.Application()
+    app.router.add_get("/fapi/v1/aggTrades", crowd.history)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    print("rest", runner.addresses[0][1], flush=True)
     print("ready", server.sockets[0].getsockname()[1], flush=True)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(crowd.trade(), name="trade")

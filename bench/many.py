@@ -68,7 +68,7 @@ def rows(context: Context) -> list[Row]:
         with (
             redis_server(context.folder("redis")) as redis,
             module("bench.crowd", SYMBOLS, int(RATE), log=context.folder("crowd") / "crowd.log") as crowd,
-            _service(context, redis, int(crowd.line("ready", READY_S))) as service,
+            _service(context, redis, int(crowd.line("rest", READY_S)), int(crowd.line("ready", READY_S))) as service,
         ):
             watch = Watch(redis, int(crowd.line("began", READY_S)), list(range(0, SYMBOLS, SYMBOLS // WATCHED)))
             watch.run(QUICK_S if context.quick else WARM_S)
@@ -92,14 +92,14 @@ def rows(context: Context) -> list[Row]:
     ]
 
 
-def _service(context: Context, redis: RedisServer, port: int) -> AbstractContextManager[Child]:
+def _service(context: Context, redis: RedisServer, rest: int, port: int) -> AbstractContextManager[Child]:
     folder = context.folder("run")
     config = folder / "spillway.yaml"
     collect = {
         "venue": "binance-usdm",
         "symbols": [symbol_of(number) for number in range(SYMBOLS)],
         "ws_url": f"ws://127.0.0.1:{port}",
-        "rest_url": f"http://127.0.0.1:{free_port()}",
+        "rest_url": f"http://127.0.0.1:{rest}",
     }
     settings = {
         "data_dir": str(folder / "data"),

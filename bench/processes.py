@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,11 @@ class Child:
         """The last line of its errors."""
         lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "no error was printed")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it still runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
 
     def stop(self) -> None:
         """Ends it: asked first, then made to."""

@@ -71,7 +71,7 @@ class RepairRules:
     """How holes are filled. Times in seconds."""
 
     hold_pages: int = 50  # live trades wait for the repair of holes of fewer requests than this ...
-    hold_s: float = 10.0  # ... but no longer than this
+    hold_s: float = 1.0  # ... but no longer than this
     check_s: float = 30.0  # how often the sink is asked for holes
     quiet_s: float = 1.0  # without a live trade on a new connection: then history is asked for the newest ones
     tries: int = 5  # how often ids are asked for before they are taken for lost: history lags behind the stream

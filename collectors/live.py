@@ -82,9 +82,7 @@ class LiveCollector:
         self._symbols = list(symbols)
         self._base_url = ws_url or venue.ws_url
         self._own_rest = rest is None
-        self._rest = rest or RestClient(
-            rest_url or venue.rest_url, requests_per_s=venue.limits.requests_per_s, banned=venue.limits.banned
-        )
+        self._rest = rest or RestClient.within(venue.limits, rest_url or venue.rest_url)
         self._connects = connects or Pace(venue.limits.connects_per_s)
         self._parse = venue.parser(symbols)
         self._sinks = {symbol: sinks[symbol] for symbol in symbols}

@@ -6,15 +6,18 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
-BURST_S = 2.0  # after a pause so many seconds' turns may be taken at once
+BURST_S = 2.0
 
 
 class Pace:
     """Turns at a bounded rate. Those who are urgent come before those who are not."""
 
-    def __init__(self, per_s: float = math.inf, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self, per_s: float = math.inf, *, burst_s: float = BURST_S, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        """`burst_s`: after a pause so many seconds' turns may be taken at once."""
         self._each_s = 1 / per_s
-        self._ahead_s = max(BURST_S, self._each_s) - self._each_s
+        self._ahead_s = max(burst_s, self._each_s) - self._each_s
         self._sleep = sleep
         self._free_at = -math.inf  # loop time from which on the next turn is free
         self._urgent = 0  # who waits

@@ -12,7 +12,8 @@ from yarl import URL
 
 from collectors.connection import MiB
 from collectors.delays import Delays, is_fatal, retry_after
-from collectors.pace import Pace
+from collectors.pace import BURST_S, Pace
+from collectors.venues.limits import VenueLimits
 from collectors.venues.parsed import plain
 from pipeline.errors import VenueError
 
@@ -32,6 +33,7 @@ class RestClient:
         base_url: str,
         *,
         requests_per_s: float = math.inf,
+        burst_s: float = BURST_S,
         timeout_s: float = 10.0,
         tries: int = 4,
         banned: Mapping[int, float] | None = None,
@@ -47,9 +49,15 @@ class RestClient:
         self._delays = delays
         self._sleep = sleep
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._pace = Pace(requests_per_s, sleep=sleep)
+        self._pace = Pace(requests_per_s, burst_s=burst_s, sleep=sleep)
         self._not_before = 0.0  # loop time
         self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def within(cls, limits: VenueLimits, base_url: str, requests_per_s: float | None = None) -> Self:
+        """A client that keeps to a venue's limits, or to another rate."""
+        rate = requests_per_s or limits.requests_per_s
+        return cls(base_url, requests_per_s=rate, burst_s=limits.burst_s, banned=limits.banned)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))

@@ -211,9 +211,8 @@ async def backfill(
     venue = venue_of(instrument.venue)
     since_ns, until_ns = time_range(start, end, time.time_ns())
     rest_url, price_group = _collected(app, instrument)
-    rate = venue.limits.requests_per_s if requests_per_s is None else requests_per_s
     summary = BackfillSummary(instrument, since_ns, until_ns)
-    async with RestClient(rest_url or venue.rest_url, requests_per_s=rate) as rest:
+    async with RestClient.within(venue.limits, rest_url or venue.rest_url, requests_per_s) as rest:
         past = Past(venue, instrument.symbol, rest, log.bind(venue=venue.name, symbol=instrument.symbol))
         return await Backfill(app, venue, past, end is None, progress, summary).run(price_group)
 

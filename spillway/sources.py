@@ -54,8 +54,7 @@ class VenueSource:
 
     def __post_init__(self) -> None:
         limits = self.venue.limits
-        rate = self.tuning.requests_per_s or limits.requests_per_s
-        self.rest = RestClient(self.entry.rest_url or self.venue.rest_url, requests_per_s=rate, banned=limits.banned)
+        self.rest = RestClient.within(limits, self.entry.rest_url or self.venue.rest_url, self.tuning.requests_per_s)
         self._connects = Pace(self.tuning.connects_per_s or limits.connects_per_s)
 
     @property

@@ -190,7 +190,7 @@ SPOT = Binance(
     history="/api/v3/historicalTrades",
     klines="/api/v3/klines",
     # 1024 symbols are allowed, but a URL ends at some 8,000 characters; a history page weighs 25 of 6,000 a minute.
-    limits=VenueLimits(200, 1000, requests_per_s=3.0, connects_per_s=1.0, lifetime_s=_DAY_S),
+    limits=VenueLimits(200, 1000, requests_per_s=3.0, burst_s=10.0, connects_per_s=1.0, lifetime_s=_DAY_S),
     event="trade",
     frame=_TradeFrame,
     trade=_Trade,
@@ -204,7 +204,9 @@ USDM = Binance(
     rest_url="https://fapi.binance.com",
     history="/fapi/v1/aggTrades",
     klines="/fapi/v1/klines",
-    limits=VenueLimits(200, 1000, requests_per_s=1.5, connects_per_s=1.0, lifetime_s=_DAY_S),  # 20 of 2,400 a minute
+    limits=VenueLimits(
+        200, 1000, requests_per_s=1.5, burst_s=10.0, connects_per_s=1.0, lifetime_s=_DAY_S
+    ),  # 20 of 2,400 a minute
     event="aggTrade",
     frame=_AggFrame,
     trade=_AggTrade,

@@ -14,6 +14,7 @@ class VenueLimits:
     symbols_per_connection: int
     page_size: int  # trades that one history request may give
     requests_per_s: float  # REST, all kinds together
+    burst_s: float = 2.0  # after a pause so many seconds' requests may be made at once
     messages_per_s: float = 5.0  # what we may send on a websocket
     connects_per_s: float = 2.0
     banned: Mapping[int, float] = field(default_factory=dict)  # HTTP statuses that only ask to be left alone, for so many s

@@ -38,7 +38,7 @@ RULES = RepairRules(check_s=0.05, tries=3, lag_s=0.01, delays=quick)
 class Bench:
     """An exchange, a collector of its trades, and what became of them."""
 
-    def __init__(self, exchange: Simulator, sinks: dict[str, ListSink], venue: str, rules: RepairRules, **options: Any) -> None:
+    def __init__(self, exchange: Simulator, sinks: dict[str, ListSink], name: str, rules: RepairRules, **options: Any) -> None:
         self.exchange, self.sinks = exchange, sinks
         self.sink = next(iter(sinks.values()))
         self.rejects: list[tuple[str, Reject]] = []
@@ -46,7 +46,7 @@ class Bench:
         rest = options.pop("rest", None) or RestClient(exchange.rest_url, tries=1, timeout_s=5)
         usual = {"ws_url": exchange.ws_url, "rest": rest, "delays": quick(), "rules": rules, "connects": Pace()}
         self.collector = LiveCollector(
-            symbols=list(sinks), sinks=sinks, reject=self._reject, **{"venue": VENUES[venue], **usual, **options}
+            symbols=list(sinks), sinks=sinks, reject=self._reject, **{"venue": VENUES[name], **usual, **options}
         )
         self.run = asyncio.create_task(self._run(rest))
 

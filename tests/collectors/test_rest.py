@@ -12,6 +12,7 @@ from aiohttp import web
 from collectors.delays import Delays
 from collectors.rest import MAX_BODY, RestClient
 from collectors.simulator import Simulator, synthetic_trades
+from collectors.venues.venue import VENUES
 from pipeline.errors import VenueError
 
 PATH = "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1&limit=10"
@@ -156,3 +157,121 @@ async def test_what_a_venue_says_can_not_break_a_line_of_the_log() -> None:
             await rest.get("/rude")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+# --- paced ----------------------------------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Sleeps that are told, and end when the gate is opened."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.open = asyncio.Event()
+
+    async def __call__(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.open.wait()
+
+
+async def test_no_more_requests_a_second_are_made_than_allowed() -> None:
+    gate = Gate()
+    async with exchange() as simulator, RestClient(simulator.rest_url, requests_per_s=2.0, sleep=gate) as rest:
+        asked = [asyncio.create_task(rest.get(PATH)) for _ in range(7)]
+        async with asyncio.timeout(5):
+            while not (simulator.requests == 4 and len(gate.slept) == 3):
+                await asyncio.sleep(0.001)
+        assert gate.slept == [pytest.approx(seconds, abs=0.2) for seconds in (0.5, 1.0, 1.5)]
+        gate.open.set()
+        assert await asyncio.gather(*asked) == [b"[]"] * 7
+
+
+async def test_what_is_urgent_is_asked_before_what_is_not() -> None:
+    gate, order = Gate(), list[str]()
+
+    async def note(request: web.Request) -> web.Response:
+        order.append(request.path)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/{name}", note)
+    async with serving(app) as url, RestClient(url, requests_per_s=1.0, sleep=gate) as rest, asyncio.TaskGroup() as tasks:
+        for name in ("/first", "/second", "/urgent"):  # two may be asked at once, and the third waits for its turn
+            tasks.create_task(rest.get(name))
+        async with asyncio.timeout(5):
+            while len(gate.slept) < 1 or len(order) < 2:
+                await asyncio.sleep(0.001)
+        tasks.create_task(rest.get("/patient", urgent=False))
+        await asyncio.sleep(0)
+        tasks.create_task(rest.get("/also-urgent"))
+        async with asyncio.timeout(5):
+            while len(gate.slept) < 2:
+                await asyncio.sleep(0.001)
+        assert order == ["/first", "/second"]
+        gate.open.set()
+    assert sorted(order[2:4]) == ["/also-urgent", "/urgent"]
+    assert order[4:] == ["/patient"]
+
+
+# --- statuses that mean something else at a venue -------------------------------------------------------------------------
+
+
+async def test_a_status_that_the_venue_uses_for_a_ban_is_not_fatal_and_all_requests_wait_as_long_as_it_is_known_to_last() -> (
+    None
+):
+    naps, bybit = Naps(), VENUES["bybit"].limits
+    assert bybit.banned[403] > 0
+    async with exchange((403, {})) as simulator:
+        rest = RestClient(simulator.rest_url, banned=bybit.banned, tries=1, sleep=naps, patience_s=3600)
+        async with rest:
+            with pytest.raises(VenueError, match="HTTP 403") as caught:
+                await rest.get(PATH)
+            assert await rest.get(PATH) == b"[]"
+            assert await rest.get(PATH, urgent=False) == b"[]"
+    assert not caught.value.fatal
+    assert caught.value.retry_after_s == bybit.banned[403]
+    assert naps.slept == [pytest.approx(bybit.banned[403], abs=1)] * 2
+
+
+async def test_the_same_status_is_fatal_where_the_venue_does_not_ban_so() -> None:
+    async with exchange((403, {})) as simulator, client(simulator.rest_url, Naps()) as rest:
+        with pytest.raises(VenueError, match="HTTP 403") as caught:
+            await rest.get(PATH)
+        assert caught.value.fatal
+        assert simulator.requests == 1
+
+
+async def test_a_ban_that_the_venue_gives_a_time_for_lasts_so_long() -> None:
+    naps = Naps()
+    async with exchange((403, {"Retry-After": "9"})) as simulator:
+        rest = RestClient(simulator.rest_url, banned={403: 600.0}, tries=2, sleep=naps)
+        async with rest:
+            assert await rest.get(PATH) == b"[]"
+    assert max(naps.slept) == pytest.approx(9, abs=1)
+
+
+async def test_a_request_that_is_cancelled_gives_its_place_to_others() -> None:
+    hanging, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def hang(request: web.Request) -> web.Response:
+        begun.release()
+        await hanging.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/hang", hang)
+    app.router.add_get("/quick", answered)
+    async with serving(app) as url, RestClient(url) as rest:
+        asked = [asyncio.create_task(rest.get("/hang")) for _ in range(4)]
+        for _ in asked:
+            await begun.acquire()
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        async with asyncio.timeout(5):
+            assert await rest.get("/quick") == b"quick"
+        hanging.set()
+
+
+async def answered(request: web.Request) -> web.Response:
+    return web.Response(body=b"quick")
