@@ -1,7 +1,6 @@
 """From the death of the writer to trades being readable again: a second `spillway run` with the same settings stands by.
 
-Once the first is killed, and once it is only stopped (as one that hangs, or is on a machine that lost its network): then its lease
-has to run out.
+Once the first is killed, and once it is only stopped, as one that hangs or has lost its network: then its lease has to run out.
 """
 
 from __future__ import annotations

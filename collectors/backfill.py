@@ -112,7 +112,7 @@ class Past:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _within(self, answer: Parsed, span: Span) -> Parsed:
-        """What of an answer lies in the span. By time that is all from the lowest to the highest id there: none between lacks."""
+        """What of an answer lies in the span. By time that is all from the lowest to the highest id there: none lacks."""
         if self._venue.reach is Reach.ID:
             return answer.within(self._symbol, Span(span.first_id, span.last_id))
         inside = answer.within(self._symbol, Span(since_ns=span.since_ns, until_ns=span.until_ns))
