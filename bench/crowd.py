@@ -111,7 +111,8 @@ def _frame(symbol: int, trade_id: int, began: int, after_s: float) -> bytes:
 
 def _trade(trade_id: int, began: int, after_s: float) -> str:
     ms = (began + int(after_s * 1e9)) // 1_000_000
-    cents, lots = 6_000_000 + trade_id * 7919 % 600, trade_id * 104_729 % 1_000_000 + 1
+    # As real ones do, the price wanders: some 600 levels in a minute of 6,000 trades, and a few of them at a time.
+    cents, lots = 6_000_000 + trade_id // 10 % 600 + trade_id * 7919 % 5, trade_id * 104_729 % 1_000_000 + 1
     return (
         f'"a":{trade_id},"p":"{cents // 100}.{cents % 100:02d}000000","q":"{lots // 100_000}.{lots % 100_000:05d}000",'
         f'"f":{trade_id},"l":{trade_id},"T":{ms},"m":{"true" if trade_id & 1 else "false"},"M":true'

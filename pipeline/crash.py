@@ -23,6 +23,12 @@ POINTS = (
     "compact.minutes",  # both are, the manifest doesn't name them
     "compact.manifest",  # the manifest names them; minute files and old parts still lie there
     "compact.deleting",  # some of them are gone
+    "month.levels",  # a merged month's levels are in place, its minutes are not
+    "month.minutes",  # both are, and the days still count
+    "month.manifest",  # the month counts; the days' manifests and parts still lie there
+    "month.deleting",  # some of them are gone
+    "retention.recorded",  # days are known to be removed; all their files still lie there
+    "retention.deleting",  # some of them are gone
 )
 
 _name, _, _times = os.environ.get("SPILLWAY_CRASH_AT", "").partition(":")

@@ -10,22 +10,26 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
-from pipeline.minute import Minute, day_of, day_text
+from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
 from sinks import manifest as manifests
+from sinks.catalog import Catalog
 from sinks.manifest import KINDS, Kind, Layout, Manifest
 from sinks.parquet import PartGone, PartReader, damage
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
 
 _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
 _HELD_DAYS = 4
+Prices: TypeAlias = tuple[float | None, float | None]  # the lowest and the highest that are wanted; None: any
 _T = TypeVar("_T")
 
 
@@ -45,6 +49,7 @@ class Archive:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.layout = Layout(root)
+        self.catalog = Catalog(self.layout)
         self._held: dict[tuple[Instrument, int], _Held] = {}
         self._lock = threading.Lock()
 
@@ -56,7 +61,7 @@ class Archive:
 
     def days(self, instrument: Instrument) -> list[int]:
         """The compacted days, counted from 1970, in order."""
-        return self.layout.days(instrument)
+        return self.catalog.days(instrument)
 
     def newest(self, instrument: Instrument) -> int | None:
         """The latest minute kept of an instrument."""
@@ -64,13 +69,15 @@ class Archive:
         last = self.manifest(instrument, days[-1]) if days else None
         return last.content.last_minute if last else None
 
+    def oldest(self, instrument: Instrument) -> int | None:
+        """The first minute kept of an instrument."""
+        days = self.days(instrument)
+        first = self.manifest(instrument, days[0]) if days else None
+        return first.content.first_minute if first else None
+
     def manifest(self, instrument: Instrument, day: int) -> Manifest | None:
         """What counts of a day; None where nothing does. StorageError where it is damaged."""
-        path = self.layout.manifest(instrument, day)
-        found = manifests.load(path)
-        if found and (found.venue, found.symbol, found.date) != (instrument.venue, instrument.symbol, day_text(day)):
-            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.date}")
-        return found
+        return self.catalog.day(instrument, day)
 
     def part(self, kind: Kind, instrument: Instrument, day: Manifest) -> Path:
         """The file of one of a day's parts."""
@@ -78,13 +85,36 @@ class Archive:
 
     # --- ranges ---------------------------------------------------------------------------------------------------------
 
-    def read_levels(self, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Price levels of the minutes from `start` up to, and without, `end` (counted from 1970), by time, then price."""
-        return self._read("levels", instrument, start, end, columns)
+    def read_levels(
+        self,
+        instrument: Instrument,
+        start: int,
+        end: int,
+        columns: Sequence[str] | None = None,
+        *,
+        prices: Prices = (None, None),
+    ) -> pa.Table:
+        """Price levels of the minutes from `start` up to, and without, `end` (counted from 1970), by time, then price.
+
+        `prices`: the lowest and the highest price that are wanted, both included.
+        """
+        return self._read("levels", instrument, start, end, columns, prices)
 
     def read_minutes(self, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The minutes from `start` up to, and without, `end` (counted from 1970), a row each, in order."""
         return self._read("minutes", instrument, start, end, columns)
+
+    def parts_between(self, kind: Kind, instrument: Instrument, start: int, end: int) -> dict[int, Path]:
+        """By day, the file that holds it, for tools that read Parquet themselves: what else is in the file doesn't count.
+
+        Days that lie between `start` and, without it, `end`. A later merge may replace a file: then it is gone, which they tell.
+        """
+        found = {}
+        for day in self._days_between(instrument, start, end):
+            manifest = self.manifest(instrument, day)
+            if manifest is not None:
+                found[day] = self.part(kind, instrument, manifest)
+        return found
 
     def read_day(self, instrument: Instrument, day: Manifest) -> Tables:
         """A whole day as its manifest names it."""
@@ -95,23 +125,47 @@ class Archive:
         start, end = day.content.first_minute, day.content.last_minute + 1
         return self._slice(kind, instrument, day, _SCHEMAS[kind].names, start=start, end=end)
 
-    def _read(self, kind: Kind, instrument: Instrument, start: int, end: int, columns: Sequence[str] | None) -> pa.Table:
+    def _read(
+        self,
+        kind: Kind,
+        instrument: Instrument,
+        start: int,
+        end: int,
+        columns: Sequence[str] | None,
+        prices: Prices = (None, None),
+    ) -> pa.Table:
         names = _known(kind, columns)
+        needed = names if prices == (None, None) else list(dict.fromkeys([*names, "price_level"]))
 
         def read(day: int) -> pa.Table | None:
-            return self._retried(instrument, day, lambda m: self._slice(kind, instrument, m, names, start=start, end=end))
+            table = self._retried(instrument, day, lambda m: self._slice(kind, instrument, m, needed, start=start, end=end))
+            return table if table is None else within(table, prices).select(names)
 
-        days = [day for day in self.days(instrument) if day_of(start) <= day <= day_of(end - 1)]
+        def read_together(days: list[int]) -> list[pa.Table | None]:
+            """Days of one merged month with one look at its file; each by itself where it is being written anew."""
+            stretch = self.catalog.stretch(instrument, days)
+            try:
+                table = self._slice(kind, instrument, stretch, needed, start=start, end=end) if stretch else None
+            except PartGone:
+                table = None
+            return [read(day) for day in days] if table is None else [within(table, prices).select(names)]
+
+        days = self._days_between(instrument, start, end)
         empty = _SCHEMAS[kind].empty_table().select(names)
         if len(days) == 1:
             return read(days[0]) or empty
         with ThreadPoolExecutor(2, "archive-read") as pool:
-            return pa.concat_tables([empty, *(table for table in pool.map(read, days) if table is not None)])
+            found = chain.from_iterable(pool.map(read_together, self.catalog.stretches(instrument, days)))
+            return pa.concat_tables([empty, *(table for table in found if table is not None)])
+
+    def _days_between(self, instrument: Instrument, start: int, end: int) -> list[int]:
+        return [day for day in self.days(instrument) if day_of(start) <= day <= day_of(end - 1)]
 
     def _slice(
         self, kind: Kind, instrument: Instrument, day: Manifest, names: Sequence[str], *, start: int, end: int
     ) -> pa.Table:
         part = day.part(kind)
+        start, end = max(start, day.content.first_minute), min(end, day.content.last_minute + 1)  # a month's file holds more
         with PartReader(self.part(kind, instrument, day), part) as reader:
             groups = reader.groups(start, end)
             whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)
@@ -182,6 +236,14 @@ class Archive:
                     raise
                 before = found
         return None
+
+
+def within(levels: pa.Table, prices: Prices) -> pa.Table:
+    """The rows whose price lies in a range, both ends included."""
+    low, high = prices
+    if low is not None:
+        levels = levels.filter(pc.greater_equal(levels["price_level"], low))
+    return levels if high is None else levels.filter(pc.less_equal(levels["price_level"], high))
 
 
 def _known(kind: Kind, columns: Sequence[str] | None) -> list[str]:

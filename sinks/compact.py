@@ -7,12 +7,11 @@ the other and gives the same bytes. Generations have different names, so no file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -20,16 +19,18 @@ from pipeline import crash
 from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_text
+from pipeline.trade import NS_PER_S
 from sinks import durable
 from sinks.archive import Archive
 from sinks.intake import Intake, Known
-from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode
+from sinks.kept import KeptFiles
+from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode, month_of
 from sinks.merge import by_hour, concat, updated
 from sinks.minute_files import MinuteFiles
-from sinks.parquet import GROUP_ROWS, Part, PartReader, PartWriter, damage, digest, minutes_in
-from sinks.tables import LEVELS, MINUTES, Tables, check, starts
+from sinks.parquet import Part, PartReader, PartWriter, digest, minutes_in
+from sinks.part_writing import THREADS, checked, checks, facts, grouped, put, removed_on_failure, require_none
+from sinks.tables import LEVELS, MINUTES, Tables, starts
 
-_THREADS = 2
 _ROOM = 1 << 16  # for footers, the minutes and the manifest of a small day
 
 
@@ -45,6 +46,7 @@ class DayReport:
     levels: int = 0  # rows of the day's levels now
     bytes_in: int = 0  # of the minute files that the archive now holds
     bytes_out: int = 0  # of both parts now
+    kept: int = 0  # minute files that the archive holds and that stay for a while
     problems: tuple[str, ...] = ()  # a line for each minute file that stays: the day is open for it
 
 
@@ -61,10 +63,15 @@ class _Job:
 class Compactor:
     """Moves days from minute files to the archive. One process at a time; others get JobRunning."""
 
-    def __init__(self, files: MinuteFiles, archive: Archive) -> None:
+    def __init__(
+        self, files: MinuteFiles, archive: Archive, *, keep_s: float = 0, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        """`keep_s`: how long minute files stay after the archive has them, by `clock` in ns."""
         self.files = files
         self.archive = archive
         self._layout = archive.layout
+        self._keep_ns, self._clock = int(keep_s * NS_PER_S), clock
+        self._kept = KeptFiles(files, archive.layout)
 
     def instruments(self) -> list[Instrument]:
         """All that have minute files."""
@@ -81,6 +88,9 @@ class Compactor:
         """
         with durable.job_lock(self.archive.root, "compact"):
             old = self.archive.manifest(instrument, day)
+            if old and self._stays(instrument, day):
+                nothing = _Job(instrument, day, old, Intake(self.files, instrument, {}))
+                return _report(nothing, old, kept=len(self.files.of_day(instrument, day)))
             self._clean(instrument, day, old)
             return self._compact(_Job(instrument, day, old, Intake(self.files, instrument, self._known(instrument, old))))
 
@@ -88,7 +98,7 @@ class Compactor:
 
     def _compact(self, job: _Job) -> DayReport:
         minutes = self.files.of_day(job.instrument, job.day)
-        with ThreadPoolExecutor(_THREADS, "compact") as pool:
+        with ThreadPoolExecutor(THREADS, "compact") as pool:
             hours = self._new(job, minutes, pool)
             written = self._write(job, hours, pool) if hours else None
         if written:
@@ -115,7 +125,7 @@ class Compactor:
         if not job.intake.taken:
             return None
         self._require_room(sum(mark.size for mark in job.intake.marks.values()), job.old)
-        return _checked(by_hour(updated(self.archive.read_day(job.instrument, job.old), fresh)))
+        return checked(by_hour(updated(self.archive.read_day(job.instrument, job.old), fresh)))
 
     def _require_room(self, size: int, old: Manifest | None) -> None:
         """A level takes 56 bytes in Parquet even where nothing can be compressed, and more than twice that in its file."""
@@ -128,25 +138,33 @@ class Compactor:
             self._require_whole(job, now)
         report = self._finish(job, now)
         if now.open != job.intake.open:
-            self._publish(job, replace(now, open=job.intake.open))
+            self._reopen(job, now)
         return report
 
     def _finish(self, job: _Job, now: Manifest | None) -> DayReport:
-        intake = job.intake
-        deleted = self.files.delete(job.instrument, intake.marks) if now and intake.marks else []
+        held = now is not None and bool(job.intake.marks)
+        kept = held and self._keep(job)
+        deleted = self.files.delete(job.instrument, job.intake.marks) if held and not kept else []
+        if deleted:
+            self._kept.forget(job.instrument, job.day)
         if now:
             self._remove_unnamed(job.instrument, job.day, now)
-        return DayReport(
-            job.instrument,
-            job.day,
-            now.generation if now else None,
-            merged=intake.taken,
-            deleted=len(deleted),
-            levels=now.levels.rows if now else 0,
-            bytes_in=sum(mark.size for mark in intake.marks.values()),
-            bytes_out=sum(now.part(kind).bytes for kind in KINDS) if now else 0,
-            problems=tuple(intake.problems[minute] for minute in sorted(intake.problems)),
-        )
+        return _report(job, now, deleted=len(deleted), kept=len(job.intake.marks) if kept else 0)
+
+    # --- files that stay for a while ------------------------------------------------------------------------------------
+
+    def _stays(self, instrument: Instrument, day: int) -> bool:
+        """Whether the archive holds the day's files, these very ones, and not yet for long enough."""
+        since = self._kept.since_ns(instrument, day) if self._keep_ns else None
+        return since is not None and self._clock() < since + self._keep_ns
+
+    def _keep(self, job: _Job) -> bool:
+        """Whether the files stay; from when on is noted."""
+        if not self._keep_ns or self._kept.since_ns(job.instrument, job.day) is not None:
+            return False  # they stay no longer
+        if not job.intake.problems:
+            self._kept.note(job.instrument, job.day, job.intake.marks, self._clock())
+        return True
 
     # --- parts out ------------------------------------------------------------------------------------------------------
 
@@ -154,7 +172,7 @@ class Compactor:
         """Writes the day's next generation, reads it back and compares; it doesn't count yet."""
         levels, minutes = PartWriter(LEVELS), PartWriter(MINUTES)
         heads, meant = [], []
-        for group in _grouped(hours):
+        for group in grouped(hours):
             meant.append(pool.submit(digest, group.levels))
             levels.add(group.levels)
             heads.append(Tables(LEVELS.empty_table(), group.minutes))
@@ -169,30 +187,33 @@ class Compactor:
     def _write_parts(
         self, job: _Job, content: Content, parts: Mapping[Kind, tuple[PartWriter, list[int]]], pool: ThreadPoolExecutor
     ) -> Manifest:
-        generation = job.old.generation + 1 if job.old else 0
+        generation = self.archive.catalog.next_generation(job.instrument, job.day)
+        scales = {"price_scale": content.price_scale, "size_scale": content.size_scale}
         found: dict[Kind, Part] = {}
-        checks: list[Future[list[str]]] = []
+        reading: list[Future[list[str]]] = []
         paths = [self._layout.part(kind, job.instrument, job.day, f"part-{generation}.parquet") for kind in KINDS]
-        with _removed_on_failure(paths):
+        with removed_on_failure(paths):
             for kind, path in zip(KINDS, paths, strict=True):
                 writer, meant = parts[kind]
-                found[kind], data = writer.finish(path.name, _metadata(job.instrument, content))
-                self._put(path, data)
+                found[kind], data = writer.finish(path.name, facts(job.instrument, scales))
+                put(path, data, self.archive.root)
                 crash.point(f"compact.{kind}")
-                checks += _checks(path, found[kind], meant, pool)
-            for line in chain.from_iterable(done.result() for done in checks):
-                raise StorageError(line)
+                reading += checks(path, found[kind], meant, pool)
+            require_none(reading)
         names = (job.instrument.venue, job.instrument.symbol, day_text(job.day))
         return Manifest(FORMAT, *names, generation, found["levels"], found["minutes"], content, job.intake.open)
 
-    def _put(self, path: Path, data: bytes | memoryview) -> None:
-        durable.make_folder(path.parent)
-        durable.replace_durably(path, data)
-        durable.sync_folder(path.parent, self.archive.root)
-
     def _publish(self, job: _Job, manifest: Manifest) -> None:
-        self._put(self._layout.manifest(job.instrument, job.day), encode(manifest))
+        put(self._layout.manifest(job.instrument, job.day), encode(manifest), self.archive.root)
         crash.point("compact.manifest")
+
+    def _reopen(self, job: _Job, now: Manifest) -> None:
+        """Writes down anew what the day is open for, where the day itself stays as it is."""
+        month = self.archive.catalog.month(job.instrument, month_of(job.day)) if now.in_month else None
+        if month is None:
+            return self._publish(job, replace(now, open=job.intake.open))
+        days = [replace(d, open=job.intake.open) if d.content == now.content else d for d in month.days]
+        return put(self._layout.month(job.instrument, month.month), encode(replace(month, days=tuple(days))), self.archive.root)
 
     # --- what is left over ----------------------------------------------------------------------------------------------
 
@@ -209,6 +230,8 @@ class Compactor:
 
     def _refuse_orphans(self, instrument: Instrument, day: int) -> None:
         """Parts without a manifest are a dead run's, unless minutes are only there: then it is the manifest that was lost."""
+        if day_text(day) in self.archive.catalog.removed(instrument):
+            return  # what retention didn't come to delete
         files = set(self.files.of_day(instrument, day))
         for path in chain.from_iterable(self._layout.parts(kind, instrument, day) for kind in KINDS):
             if not minutes_in(path) <= files:
@@ -234,49 +257,17 @@ class Compactor:
             durable.sync_folder(path.parent, self.archive.root)
 
 
-@contextmanager
-def _removed_on_failure(paths: Iterable[Path]) -> Iterator[None]:
-    """What was written in vain must not take room, nor stand in the way of the next run."""
-    try:
-        yield
-    except StorageError:
-        for path in paths:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
-
-
-def _checked(hours: Iterable[Tables]) -> Iterator[Tables]:
-    for hour in hours:
-        check(hour)
-        yield hour
-
-
-def _grouped(hours: Iterable[Tables]) -> Iterator[Tables]:
-    """Whole hours as row groups: each ends with the hour in which it is large enough."""
-    group: list[Tables] = []
-    for hour in hours:
-        group.append(hour)
-        if sum(len(t.levels) for t in group) >= GROUP_ROWS:
-            yield concat(group)
-            group = []
-    if group:
-        yield concat(group)
-
-
-def _metadata(instrument: Instrument, content: Content) -> dict[str, str]:
-    """What the Parquet file says of itself."""
-    scales = {"price_scale": str(content.price_scale), "size_scale": str(content.size_scale)}
-    return {"spillway.format": str(FORMAT), "venue": instrument.venue, "symbol": instrument.symbol, **scales}
-
-
-def _checks(path: Path, part: Part, meant: Sequence[int], pool: Executor) -> list[Future[list[str]]]:
-    """Has a part read back: is it what it was meant to be, byte for byte, and value for value in each row group?"""
-    shares = [range(len(meant))[i::_THREADS] for i in range(_THREADS)]
-    return [pool.submit(damage, path, part), *(pool.submit(_differences, path, part, meant, share) for share in shares)]
-
-
-def _differences(path: Path, part: Part, meant: Sequence[int], groups: Sequence[int]) -> list[str]:
-    with PartReader(path, part) as reader:
-        wrong = [i for i in groups if digest(reader.read([i], threads=False)) != meant[i]]
-    return [f"{path}: read back, row group {i} is not what was written" for i in wrong]
+def _report(job: _Job, now: Manifest | None, *, deleted: int = 0, kept: int = 0) -> DayReport:
+    intake = job.intake
+    return DayReport(
+        job.instrument,
+        job.day,
+        now.generation if now else None,
+        merged=intake.taken,
+        deleted=deleted,
+        levels=now.levels.rows if now else 0,
+        bytes_in=sum(mark.size for mark in intake.marks.values()),
+        bytes_out=sum(now.part(kind).bytes for kind in KINDS) if now else 0,
+        kept=kept,
+        problems=tuple(intake.problems[minute] for minute in sorted(intake.problems)),
+    )

@@ -154,6 +154,20 @@ def remove_stale(folders: Iterable[Path]) -> list[Path]:
     return stale
 
 
+def remove_empty(folder: Path) -> None:
+    """Removes a folder that nothing lies in."""
+    with explained(folder, "removed"):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return
+        _fsync_folder(folder.parent)
+
+
 def require_room(folder: Path, needed: int) -> None:
     """DiskFull, before anything is written, where the file system has less than `needed` bytes left."""
     with explained(folder, "asked for its free space"):

@@ -1,16 +1,18 @@
-"""What counts in the archive: where its files lie, and the manifest that names them, one for each day of an instrument.
+"""What counts in the archive: where its files lie, and the manifests that name them.
 
     <root>/levels/venue=V/symbol=S/date=YYYY-MM-DD/part-G.parquet       G: the generation, one more with each merge
     <root>/minutes/venue=V/symbol=S/date=YYYY-MM-DD/part-G.parquet
-    <root>/manifest/venue=V/symbol=S/YYYY-MM-DD.json
+    <root>/manifest/venue=V/symbol=S/YYYY-MM-DD.json                    what a day is made of
+    <root>/levels|minutes/.../date=YYYY-MM-01/month-G.parquet           a merged month's days
+    <root>/manifest/venue=V/symbol=S/YYYY-MM.json                       what a merged month is made of
+    <root>/manifest/venue=V/symbol=S/removed.json                       what retention removed
 
-A part that the manifest doesn't name is not data. The manifest is replaced in one step, so readers see a day's old generation
-or its new one, never both.
+A part that no manifest names is not data. A manifest is replaced in one step, so readers see a day's old generation or its new
+one, never both. A day's generation only goes up; of several records of a day the highest counts: see `sinks/catalog.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -23,7 +25,7 @@ from msgspec.structs import replace
 from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_of, day_text
-from sinks import durable, folders
+from sinks import folders, signed
 from sinks.parquet import Part
 from sinks.tables import starts, totals
 
@@ -31,8 +33,12 @@ FORMAT = 1
 Kind: TypeAlias = Literal["levels", "minutes"]
 KINDS: tuple[Kind, ...] = ("levels", "minutes")
 
+encode = signed.encode
+
 _NAME = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})\.json")
+_MONTH = re.compile(r"([0-9]{4}-[0-9]{2})\.json")
 _PART = re.compile(r"part-[0-9]+\.parquet")
+_MONTH_PART = re.compile(r"month-[0-9]+\.parquet")
 
 
 class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,10 +53,9 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_scale: int
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(signed.Record, frozen=True, forbid_unknown_fields=True):
     """What a day's archive is made of."""
 
-    format: int
     venue: str
     symbol: str
     date: str
@@ -70,6 +75,51 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The day, counted from 1970."""
         return day_of(self.content.first_minute)
 
+    @property
+    def in_month(self) -> bool:
+        """Whether it lies in a merged month's files, and this is only a view of that month's manifest."""
+        return bool(_MONTH_PART.fullmatch(self.levels.file))
+
+
+class DayOfMonth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A day that was merged into a month."""
+
+    generation: int  # of the day
+    levels: int  # rows
+    content: Content
+    open: tuple[str, ...]
+
+
+class Month(signed.Record, frozen=True, forbid_unknown_fields=True):
+    """What a merged month is made of."""
+
+    venue: str
+    symbol: str
+    month: str  # 2024-10
+    generation: int  # of the month's files
+    levels: Part
+    minutes: Part
+    days: tuple[DayOfMonth, ...]
+    checksum: str = ""
+
+    def part(self, kind: Kind) -> Part:
+        """The levels' part or the minutes'."""
+        return self.levels if kind == "levels" else self.minutes
+
+    def day(self, day: int) -> Manifest | None:
+        """One of its days, as a manifest of its own would tell of it."""
+        found = next((d for d in self.days if day_of(d.content.first_minute) == day), None)
+        if found is None:
+            return None
+        levels, minutes = replace(self.levels, rows=found.levels), replace(self.minutes, rows=found.content.minutes)
+        names = (self.venue, self.symbol, day_text(day))
+        return Manifest(FORMAT, *names, found.generation, levels, minutes, found.content, found.open)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Its days, counted from 1970, in order."""
+        return [day_of(d.content.first_minute) for d in self.days]
+
 
 def content_of(minutes: pa.Table) -> Content:
     """What a manifest says of a day whose checked minutes these are."""
@@ -85,8 +135,25 @@ def content_of(minutes: pa.Table) -> Content:
     )
 
 
-class _AnyFormat(msgspec.Struct):
-    format: int
+def month_of(day: int) -> str:
+    """The month in which a day lies: 2024-10."""
+    return day_text(day)[:7]
+
+
+def first_day(month: str) -> int:
+    """A month's first day, counted from 1970. StorageError for what is no month."""
+    year, _, number = month.partition("-")
+    found = folders.day(int(year), int(number), 1)
+    if found is None:
+        raise StorageError(f"{month}: is no month")
+    return found
+
+
+def days_of(month: str) -> range:
+    """All days of a month."""
+    start = first_day(month)
+    following = first_day(month_of(start + 31))
+    return range(start, following)
 
 
 class Layout:
@@ -97,61 +164,60 @@ class Layout:
 
     def folder(self, kind: Kind, instrument: Instrument, day: int) -> Path:
         """The folder of a day's parts."""
-        return self._of(kind, instrument) / f"date={day_text(day)}"
+        return self.top(kind, instrument) / f"date={day_text(day)}"
 
     def part(self, kind: Kind, instrument: Instrument, day: int, file: str) -> Path:
         """A part that a manifest names."""
+        if _MONTH_PART.fullmatch(file):
+            return self.folder(kind, instrument, first_day(month_of(day))) / file
         if not _PART.fullmatch(file):
             raise StorageError(f"{self.manifest(instrument, day)}: names {file!r}: expected a part")
         return self.folder(kind, instrument, day) / file
 
     def parts(self, kind: Kind, instrument: Instrument, day: int) -> list[Path]:
-        """All parts that lie there, named or not."""
+        """All parts of the day itself that lie there, named or not."""
         folder = self.folder(kind, instrument, day)
         return [folder / name for name in folders.names(folder) if _PART.fullmatch(name)]
 
+    def month_parts(self, kind: Kind, instrument: Instrument, month: str) -> list[Path]:
+        """All files of a merged month that lie there, named or not."""
+        folder = self.folder(kind, instrument, first_day(month))
+        return [folder / name for name in folders.names(folder) if _MONTH_PART.fullmatch(name)]
+
     def manifest(self, instrument: Instrument, day: int) -> Path:
         """A day's manifest."""
-        return self._of("manifest", instrument) / f"{day_text(day)}.json"
+        return self.top("manifest", instrument) / f"{day_text(day)}.json"
+
+    def month(self, instrument: Instrument, month: str) -> Path:
+        """A merged month's manifest."""
+        return self.top("manifest", instrument) / f"{month}.json"
+
+    def removed(self, instrument: Instrument) -> Path:
+        """The record of what retention removed."""
+        return self.top("manifest", instrument) / "removed.json"
 
     def days(self, instrument: Instrument) -> list[int]:
-        """The days, counted from 1970, that have a manifest."""
-        matches = map(_NAME.fullmatch, folders.names(self._of("manifest", instrument)))
+        """The days, counted from 1970, that have a manifest of their own."""
+        matches = map(_NAME.fullmatch, folders.names(self.top("manifest", instrument)))
         found = (folders.day(*map(int, match.groups())) for match in matches if match)
         return [day for day in found if day is not None]
 
-    def instruments(self) -> list[Instrument]:
-        """All that have a manifest."""
-        found = folders.instruments(self.root / "manifest", "venue=", "symbol=")
-        return [instrument for instrument in found if self.days(instrument)]
+    def months(self, instrument: Instrument) -> list[str]:
+        """The months that have a manifest."""
+        matches = map(_MONTH.fullmatch, folders.names(self.top("manifest", instrument)))
+        return [match[1] for match in matches if match and 1 <= int(match[1][5:]) <= 12]
 
-    def _of(self, top: str, instrument: Instrument) -> Path:
+    def instruments(self) -> list[Instrument]:
+        """All that have a manifest, or had one."""
+        found = folders.instruments(self.root / "manifest", "venue=", "symbol=")
+        return [i for i in found if self.days(i) or self.months(i) or self.removed(i).exists()]
+
+    def top(self, top: str, instrument: Instrument) -> Path:
+        """An instrument's folder below `levels`, `minutes` or `manifest`."""
         venue, symbol = instrument.path.split("/")
         return self.root / top / f"venue={venue}" / f"symbol={symbol}"
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The manifest as its file holds it, with its own checksum."""
-    signed = replace(manifest, checksum=_checksum(manifest))
-    return msgspec.json.format(msgspec.json.encode(signed), indent=1) + b"\n"
-
-
 def load(path: Path) -> Manifest | None:
     """The manifest at `path`; None where there is none. StorageError where it is damaged or of an unknown format."""
-    found = durable.read_whole(path)
-    if found is None:
-        return None
-    try:
-        known = msgspec.json.decode(found[0], type=_AnyFormat).format
-        if known != FORMAT:
-            raise StorageError(f"{path}: format {known}: this version reads format {FORMAT}")
-        manifest = msgspec.json.decode(found[0], type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StorageError(f"{path}: damaged: {error}") from None
-    if manifest.checksum != _checksum(manifest):
-        raise StorageError(f"{path}: damaged: its checksum is not that of its content")
-    return manifest
-
-
-def _checksum(manifest: Manifest) -> str:
-    return hashlib.sha256(msgspec.json.encode(replace(manifest, checksum=""))).hexdigest()
+    return signed.load(path, Manifest, FORMAT)

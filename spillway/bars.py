@@ -1,56 +1,93 @@
-"""Bars out of minutes. Sums are taken over scaled integers, so that they end on the same decimals as exact ones."""
+"""Bars out of minutes, and out of price levels. Sums are taken over scaled integers, so that they end on the same decimals as
+exact ones. What is known of the bars' minutes is in their coverage."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.minute import Status
-from sinks.tables import US_PER_MINUTE
+from sinks.tables import TIME, US_PER_MINUTE, stamps
+from spillway.coverage import NEEDED as COVERAGE
+from spillway.coverage import Coverage
 
 COLUMNS = ("open", "high", "low", "close", "vwap", "buy_volume", "sell_volume", "total_volume", "delta", "trade_count")
-_WORST_FIRST = (Status.DEGRADED, Status.UNKNOWN, Status.REPAIRED, Status.COMPLETE)
+LEVEL_COLUMNS = ("timestamp", "price_level", "buy_volume", "sell_volume", "total_volume", "trade_count")
+NEEDED = tuple(dict.fromkeys([*COVERAGE, *(name for name in COLUMNS if name != "vwap"), "notional", "size_scale"]))
+_VOLUMES = ("buy_volume", "sell_volume", "total_volume")
+_WORST_FIRST = tuple(map(str, (Status.DEGRADED, Status.UNKNOWN, Status.REPAIRED, Status.COMPLETE)))
 _EXACT = 2**53  # floats hold all integers up to here
 
 
-def bars_of(minutes: pa.Table, length: int) -> pd.DataFrame:
-    """Bars of `length` minutes: timestamp (the bar's start), COLUMNS, minutes (those with trades), status (the worst)."""
-    frame = minutes.to_pandas()
-    if frame.empty:
-        return pd.DataFrame(columns=["timestamp", *COLUMNS, "minutes", "status"])
-    start = minutes["timestamp"].cast(pa.int64()).to_numpy() // US_PER_MINUTE // length * length
-    starts = np.flatnonzero(np.r_[True, start[1:] != start[:-1]])
-    ends = np.r_[starts[1:], len(start)] - 1
-    scale = int(frame["size_scale"].max())
-    volume = {name: _sums(frame[name].to_numpy(), starts, scale) for name in ("buy_volume", "sell_volume", "total_volume")}
-    delta = _sums(frame["delta"].to_numpy(), starts, scale)
-    notional = np.add.reduceat(frame["notional"].to_numpy(), starts)
+def bars_of(minutes: pa.Table, length: int, known: Coverage) -> pa.Table:
+    """Bars of `length` minutes: timestamp (the bar's start), COLUMNS, minutes (those with trades), status (the worst), whole,
+    missing_ids. `minutes` has the columns NEEDED."""
+    start = stamps(minutes) // US_PER_MINUTE // length * length
+    starts = np.flatnonzero(np.r_[True, start[1:] != start[:-1]]) if len(start) else np.zeros(0, np.int64)
+    ends = np.r_[starts[1:], len(start)][: len(starts)] - 1
+    taken = {name: minutes[name].to_numpy() for name in (*COLUMNS[:4], *COLUMNS[5:], "notional", "size_scale")}
+    scale = int(taken["size_scale"].max()) if len(start) else 0
+    volume = {name: _sums(taken[name], starts, scale) for name in (*_VOLUMES, "delta")}
     columns = {
-        "timestamp": pd.to_datetime(start[starts] * 60, unit="s", utc=True).as_unit("us"),
-        "open": frame["open"].to_numpy()[starts],
-        "high": np.maximum.reduceat(frame["high"].to_numpy(), starts),
-        "low": np.minimum.reduceat(frame["low"].to_numpy(), starts),
-        "close": frame["close"].to_numpy()[ends],
-        "vwap": notional / volume["total_volume"],
+        "timestamp": pa.array(start[starts] * US_PER_MINUTE).cast(TIME),
+        "open": taken["open"][starts],
+        "high": _reduced(np.maximum, taken["high"], starts),
+        "low": _reduced(np.minimum, taken["low"], starts),
+        "close": taken["close"][ends],
+        "vwap": _reduced(np.add, taken["notional"], starts) / volume["total_volume"],
         **volume,
-        "delta": delta,
-        "trade_count": np.add.reduceat(frame["trade_count"].to_numpy(), starts),
+        "trade_count": _reduced(np.add, taken["trade_count"], starts),
         "minutes": ends - starts + 1,
-        "status": _worst(frame["status"].astype(str).to_numpy(), starts),
+        "status": _worst(minutes["status"].cast(pa.string()).to_pylist(), starts),
+        "whole": known.whole_in(start[starts], length),
+        "missing_ids": known.missing_in(start[starts], start[starts] + length),
     }
-    return pd.DataFrame(columns)
+    return pa.table(columns)
 
 
-def _sums(values: NDArray[np.float64], starts: NDArray[np.intp], scale: int) -> NDArray[np.float64]:
+def level_bars_of(levels: pa.Table, length: int, scales: tuple[int, int], group: int) -> pa.Table:
+    """The footprint of each bar of `length` minutes: a row for each bar and price, by both. timestamp (the bar's start),
+    price_level, volumes, delta, trade_count.
+
+    `scales`: the decimals that hold all prices (and the group), and all sizes. `group`: prices are floored to multiples of
+    it; it is an integer at the price scale. `levels` has LEVEL_COLUMNS.
+    """
+    price_scale, size_scale = scales
+    start = stamps(levels) // US_PER_MINUTE // length * length
+    price = np.rint(levels["price_level"].to_numpy() * 10.0**price_scale).astype(np.int64) // group * group
+    order = np.lexsort((price, start))
+    start, price = start[order], price[order]
+    changed = (start[1:] != start[:-1]) | (price[1:] != price[:-1])
+    starts = np.flatnonzero(np.r_[True, changed]) if len(start) else np.zeros(0, np.int64)
+    volume = {name: _sums(levels[name].to_numpy()[order], starts, size_scale) for name in _VOLUMES}
+    delta = np.rint(volume["buy_volume"] * 10.0**size_scale) - np.rint(volume["sell_volume"] * 10.0**size_scale)
+    columns = {
+        "timestamp": pa.array(start[starts] * US_PER_MINUTE).cast(TIME),
+        "price_level": price[starts] / 10.0**price_scale,
+        **volume,
+        "delta": delta / 10.0**size_scale,
+        "trade_count": _reduced(np.add, levels["trade_count"].to_numpy()[order], starts),
+    }
+    return pa.table(columns)
+
+
+def _reduced(how: np.ufunc, values: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
+    found: NDArray[Any] = how.reduceat(values, starts) if len(starts) else values[:0]
+    return found
+
+
+def _sums(values: NDArray[np.float64], starts: NDArray[np.int64], scale: int) -> NDArray[np.float64]:
     factor = 10.0**scale
-    if len(values) and np.abs(values).sum() * factor >= _EXACT:
-        return np.add.reduceat(values, starts)  # beyond what integers in floats hold: the last digit may be off
-    return np.add.reduceat(np.rint(values * factor).astype(np.int64), starts) / factor
+    if not len(starts) or np.abs(values).sum() * factor >= _EXACT:
+        return _reduced(np.add, values, starts)  # beyond what integers in floats hold: the last digit may be off
+    found: NDArray[np.float64] = np.add.reduceat(np.rint(values * factor).astype(np.int64), starts) / factor
+    return found
 
 
-def _worst(status: NDArray[np.object_], starts: NDArray[np.intp]) -> list[str]:
-    rank = {str(s): n for n, s in enumerate(_WORST_FIRST)}
-    ranks = np.array([rank[s] for s in status])
-    return [str(_WORST_FIRST[n]) for n in np.minimum.reduceat(ranks, starts)]
+def _worst(status: list[str], starts: NDArray[np.int64]) -> pa.Array:
+    rank = {s: n for n, s in enumerate(_WORST_FIRST)}
+    ranks = np.array([rank[s] for s in status], np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(_reduced(np.minimum, ranks, starts)), pa.array(_WORST_FIRST))

@@ -164,7 +164,7 @@ class Collection:
             return
         for symbol, feed in list(self.feeds.items()):
             if symbols is None or symbol in symbols:
-                await self.gap_log.reconcile(symbol, feed)
+                self.gap_log.note(symbol, feed)
         await self.gap_log.refresh()
 
     # --- leases ---------------------------------------------------------------------------------------------------------
@@ -184,14 +184,17 @@ class Collection:
         return taken
 
     async def _take_or_wait(self, symbol: str) -> bool:
-        """While Redis is away nothing can be taken: what is collected meanwhile waits there by itself."""
+        """As `_take`; while Redis is away nothing can be taken, and who collects already waits for it by himself."""
+        was_blind, self._blind = self._blind, True
         try:
+            if was_blind:
+                await self.app.revive()  # it may have died with the process that this one stands by for
             taken = await self._take(symbol)
-            self._blind = False
         except RedisUnavailable as error:
-            if not self._blind:
+            if not was_blind:
                 self._log.warning("can't see the leases", error=str(error))
-            self._blind, taken = True, False
+            return False
+        self._blind = False
         return taken
 
     async def _take(self, symbol: str) -> bool:

@@ -47,6 +47,7 @@ class GapKeeper:
         log: FilteringBoundLogger | None = None,
     ) -> None:
         self.sums: dict[Instrument, GapSums] = {}
+        self._read = False  # `sums` were read from the ledger
         self.failed = 0  # tries at a ledger that failed
         self._book = book
         self._venue = venue
@@ -80,8 +81,15 @@ class GapKeeper:
 
     async def reconcile(self, symbol: str, feed: Tracking) -> None:
         """Brings the ledger to what is missing now; costs nothing while that stays the same."""
+        self.note(symbol, feed)
+        await self._write()
+
+    def note(self, symbol: str, feed: Tracking) -> None:
+        """The same, with the next `refresh`: one for all symbols."""
         gaps, known = feed.gaps(), feed.known_ids()
         if known is None or self._seen.get(symbol) == self._mark(symbol, gaps, known):
+            return
+        if not gaps and self._clean(symbol):
             return
         instrument, now = self._told(symbol)
 
@@ -91,7 +99,6 @@ class GapKeeper:
             self._seen[symbol] = self._mark(symbol, gaps, known)
 
         self._reconcile[symbol] = work
-        await self._write()
 
     async def refresh(self) -> None:
         """Writes what still waits, and takes up the sums: for the beginning of a run, and its end."""
@@ -104,6 +111,11 @@ class GapKeeper:
         """The instrument, and the time now. Ids up to `last_id` are about to be written down as missing."""
         self._newest[symbol] = max(self._newest.get(symbol, -1), last_id)
         return Instrument(self._venue, symbol), self._clock_ns()
+
+    def _clean(self, symbol: str) -> bool:
+        """Whether the ledger holds nothing of a symbol as missing."""
+        sums = self.sums.get(Instrument(self._venue, symbol), GapSums())
+        return self._read and not self._waiting and not (sums.open or sums.lost)
 
     def _mark(self, symbol: str, gaps: list[Gap], known: IdRange) -> _Seen:
         """What a reconciliation goes by. That ids go on above all that are missing makes no difference."""
@@ -134,6 +146,7 @@ class GapKeeper:
                 if self._reconcile.get(symbol) is work:  # else there is a later one
                     del self._reconcile[symbol]
             self.sums |= await asyncio.to_thread(lambda: self._book.sums(venue=self._venue))
+            self._read = True
         except StorageError as error:
             self.failed += 1
             self._not_before = self._clock_ns() + int(AGAIN_S * NS_PER_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -38,18 +38,19 @@ async def served(host: str, port: int, *, metrics: Callable[[], bytes], ready: C
     application.router.add_get("/readyz", get_ready)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    listening = asyncio.create_task(_listen(runner, host, port), name="http")
+    over = asyncio.Event()
+    listening = asyncio.create_task(_listen(runner, host, port, over), name="http")
     try:
         yield
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        over.set()
+        await listening  # whoever is cancelled while it begins to listen leaves the socket behind
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+async def _listen(runner: web.AppRunner, host: str, port: int, over: asyncio.Event) -> None:
     told = False
-    while True:
+    while not over.is_set():
         site = web.TCPSite(runner, host, port)
         try:
             await site.start()
@@ -58,7 +59,8 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
             if not told:
                 log.warning("metrics are not served yet", host=host, port=port, error=error.strerror or str(error))
             told = True
-            await asyncio.sleep(RETRY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), RETRY_S)
         else:
             log.info("serving metrics", at=[f"http://{a[0]}:{a[1]}/metrics" for a in runner.addresses])
             return

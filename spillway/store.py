@@ -1,99 +1,256 @@
-"""The one read API: any time range out of window, minute files and archive together, with no seam and nothing twice.
+"""The read API: any time range of one instrument or of many, as what the reader works with.
 
-A minute only ever moves window -> file -> archive, and each step copies before it deletes. So the three are asked in that
-order: what left one place before we looked there is found in the next. What is found twice is the same minute; the higher
-revision wins.
+How window, minute files and archive are read together, with no seam and nothing twice, is in `spillway/reading.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterable, Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import codec
+from pipeline import fixed
+from pipeline.errors import BadValue
 from pipeline.instrument import Instrument
-from pipeline.minute import MINUTES_PER_DAY, minute_text
-from pipeline.window import RedisWindow
-from sinks.archive import Archive
+from pipeline.minute import MINUTES_PER_DAY
+from sinks.archive import Archive, Prices
+from sinks.manifest import Kind
 from sinks.minute_files import MinuteFiles
-from sinks.tables import tables_of
-from spillway.bars import bars_of
-from spillway.redis_server import RunningRedis, ensure_embedded
+from sinks.tables import LEVELS, MINUTES
+from spillway import bars as bar
+from spillway import coverage, frames
+from spillway.coverage import Coverage
+from spillway.frames import LAZY_KINDS, PANDAS, Scan
+from spillway.hot import HotMinutes
+from spillway.reading import STATUSES, Reader
+from spillway.recorded import COLUMNS as TRADE_COLUMNS
+from spillway.recorded import NotRecorded, Recordings
 from spillway.settings import Settings
-from spillway.times import TimeLike, bar_minutes, minute_range
+from spillway.times import DurationLike, TimeLike, bar_minutes, chosen_range
 
-T = TypeVar("T")
-AT_ONCE = 512  # sealed minutes fetched from Redis in one answer
-FLOAT_COLUMNS = ("notional",)  # an exact decimal in the archive; a float in frames, like all else
+Names: TypeAlias = str | Sequence[str] | None
+Bounds: TypeAlias = tuple[int, int]
+_WHOLE = ("complete", "repaired")
 
 
 class Store:
-    """Reads one data folder. Close it, or use it in a `with` block, so that an embedded Redis can stop."""
+    """Reads one data folder. Close it, or use it in a `with` block, so that an embedded Redis can stop.
 
-    def __init__(self, settings: Settings) -> None:
-        self._files = MinuteFiles(settings.storage_dir)
-        self._archive = Archive(settings.archive_dir)
-        self._server: RunningRedis | None = None
-        self._window: RedisWindow | None = None
-        self._loop = _LoopThread()
-        self._connect(settings)
+    What all its readers share:
+
+    `venue`, `symbol`: one of each; or lists of them, or None for all that are kept: then columns `venue` and `symbol` come
+    first, and rows stand by instrument, then time.
+    `start`, `end`: from `start` up to and without `end`: "2024-10-23 14:00", "2024-10" (its begin), a date or datetime; naive
+    times are UTC. Or `during`: a whole "2024-10", "2024-10-23", "2024-10-23 14", or "2024-10-01/2024-10-15". Or `last`: the
+    last "36h" before `end`, or before now; of a replayed tape, before where its own clock stands.
+    `columns`: only these, in this order. `prices`: the lowest and the highest price, None for any.
+    `status`: only minutes with one of these; `whole_only`: only complete and repaired ones.
+    `as_`: "pandas", "arrow", "polars"; lazily "lazy" (a Polars LazyFrame) or "duckdb" (a relation), which read the archive's
+    files themselves when they are asked, so that a year needs no more memory than the answer.
+
+    BadValue for what can't be asked; StorageError, DamagedMinute or RedisUnavailable for what can't be read.
+    """
+
+    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
+        """`now`: the clock that `last` counts back from, in seconds since 1970."""
+        self._hot = HotMinutes(settings)
+        self._reader = Reader(self._hot, MinuteFiles(settings.storage_dir), Archive(settings.archive_dir))
+        self._recordings = Recordings(settings.recording_dir)
+        self._now = now
 
     def instruments(self) -> list[Instrument]:
         """All that anything is kept of."""
-        found = {*self._files.instruments(), *self._archive.instruments()}
-        if self._window:
-            found.update(self._loop.run(self._window.instruments()))
-        return sorted(found)
+        return self._reader.instruments()
 
-    def levels(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pd.DataFrame:
-        """Price levels from `start` up to and without `end`, by time and price.
+    # --- frames ---------------------------------------------------------------------------------------------------------
 
-        Columns: timestamp (UTC), price_level, buy_volume, sell_volume, total_volume, delta, trade_count.
-        """
-        frame: pd.DataFrame = self.levels_arrow(venue, symbol, start, end).to_pandas()
-        return frame
+    def levels(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        columns: Sequence[str] | None = None,
+        prices: Prices = (None, None),
+        status: Names = None,
+        whole_only: bool = False,
+        as_: str = PANDAS,
+    ) -> Any:
+        """Price levels by time and price: timestamp (UTC), price_level, buy_volume, sell_volume, total_volume, delta,
+        trade_count."""
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        names, states = _columns("levels", columns), _states(status, whole_only)
+        if as_ in LAZY_KINDS and states is None:
+            return self._scan("levels", wanted, names, prices=prices)
+        return wanted.frame(lambda i, first, until: self._levels(i, first, until, names, prices, states))
 
-    def minutes(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pd.DataFrame:
+    def minutes(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        columns: Sequence[str] | None = None,
+        status: Names = None,
+        whole_only: bool = False,
+        as_: str = PANDAS,
+    ) -> Any:
         """One row a minute: open, high, low, close, vwap, volumes, delta, trade_count, notional, ids, status, revision."""
-        frame: pd.DataFrame = self.minutes_arrow(venue, symbol, start, end).to_pandas()
-        return frame
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        names, states = _columns("minutes", columns), _states(status, whole_only)
+        if as_ in LAZY_KINDS:
+            return self._scan("minutes", wanted, names, status=states)
+        return wanted.frame(lambda i, first, until: self._minutes(i, first, until, names, states))
 
-    def bars(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None, *, every: str = "1m") -> pd.DataFrame:
+    def bars(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        every: str = "1m",
+        price_group: Decimal | str | float | None = None,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        whole_only: bool = False,
+        as_: str = PANDAS,
+    ) -> Any:
         """Bars of a whole number of minutes (5m, 1h, 1d), aligned to 1970: open, high, low, close, vwap, volumes, delta,
-        trade_count, minutes (those with trades), and the worst status among them."""
-        length = bar_minutes(every)
-        return bars_of(self.minutes_arrow(venue, symbol, start, end), length)
+        trade_count, minutes (those with trades), the worst status among them, `whole` and `missing_ids`.
+
+        A bar is whole if all its minutes lie in the range, each complete, repaired, or empty for certain. `whole_only` leaves
+        out the others. `price_group`: the bars' footprints instead: a row for each bar and price, floored to multiples of it.
+        """
+        length, group = bar_minutes(every), _group(price_group)
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        if group is None:
+            return wanted.frame(lambda i, first, until: self._bars(i, first, until, length, whole_only))
+        return wanted.frame(lambda i, first, until: self._level_bars(i, first, until, length, group, whole_only))
+
+    def trades(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        columns: Sequence[str] | None = None,
+        exact: bool = False,
+        as_: str = PANDAS,
+    ) -> Any:
+        """Single trades out of the raw recordings, by time and id: timestamp (UTC, ns), trade_id, price, size, side (buy, sell
+        or null), trade_count (fills that the venue put into it). `exact`: price and size as decimals.
+
+        NotRecorded where no recording holds any of them; a warning, IncompleteWarning, tells of minutes that hold more trades
+        than their recordings (they came by repair or backfill, or recording began later).
+        """
+        unknown = [name for name in columns or () if name not in TRADE_COLUMNS]
+        if unknown:
+            raise BadValue(f"trades have no column {unknown[0]!r}: expected some of {', '.join(TRADE_COLUMNS)}")
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        names = list(columns or TRADE_COLUMNS)
+        return wanted.frame(lambda i, first, until: self._trades(i, first, until, exact).select(names))
+
+    def coverage(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        by: str = "range",
+        during: str | date | None = None,
+        last: DurationLike = None,
+        as_: str = PANDAS,
+    ) -> Any:
+        """What is known of each minute between the first and the last one that is kept: complete, repaired, empty (nothing was
+        traded, for the neighbours' ids join), degraded, unknown, or absent.
+
+        `by`: "range": runs of one status (start, end, minutes, status, whole, missing_ids); "minute"; or "hour" or "day": how
+        many minutes of each status.
+        """
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        return wanted.frame(lambda i, first, until: coverage.table_of(self._coverage(i, first, until), by))
 
     def levels_arrow(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pa.Table:
-        """Like `levels`, as an Arrow table."""
-        instrument, (first, last) = Instrument(venue, symbol), minute_range(start, end)
-        loose = self._loose(instrument, first, last)
-        cold = self._archive.read_levels(instrument, first, last)
-        return _joined(cold, tables_of(list(loose.values()), exact=False).levels, list(loose), ("timestamp", "price_level"))
+        """`levels(..., as_="arrow")`."""
+        return self.levels(venue, symbol, start, end, as_=frames.ARROW)
 
     def minutes_arrow(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pa.Table:
-        """Like `minutes`, as an Arrow table."""
-        instrument, (first, last) = Instrument(venue, symbol), minute_range(start, end)
-        loose = self._loose(instrument, first, last)
-        cold = self._archive.read_minutes(instrument, first, last)
-        warm = tables_of(list(loose.values()), exact=False).minutes
-        return _joined(_floats(cold), _floats(warm), list(loose), ("timestamp",))
+        """`minutes(..., as_="arrow")`."""
+        return self.minutes(venue, symbol, start, end, as_=frames.ARROW)
+
+    # --- a day at a time ------------------------------------------------------------------------------------------------
+
+    def iter_levels(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        columns: Sequence[str] | None = None,
+        prices: Prices = (None, None),
+        as_: str = PANDAS,
+    ) -> Iterator[Any]:
+        """The frames of `levels`, one for each day of each instrument that holds any: no more is in memory at once."""
+        names = _columns("levels", columns)
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        return self._by_day(wanted, lambda i, first, until: self._levels(i, first, until, names, prices, None))
+
+    def iter_minutes(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        columns: Sequence[str] | None = None,
+        as_: str = PANDAS,
+    ) -> Iterator[Any]:
+        """The frames of `minutes`, one for each day of each instrument that holds any."""
+        names = _columns("minutes", columns)
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        return self._by_day(wanted, lambda i, first, until: self._minutes(i, first, until, names, None))
+
+    def days(
+        self,
+        venue: str,
+        symbol: str,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+    ) -> list[Bounds]:
+        """The days of a range that hold any minute, each from its first minute up to, and without, its last (since 1970)."""
+        ((instrument, (first, until)),) = self._wanted(venue, symbol, start, end, during, last, PANDAS).spans
+        return list(self._days(instrument, first, until))
 
     def close(self) -> None:
         """Lets go of Redis."""
-        if self._window:
-            self._loop.run(self._window.close())
-        self._loop.close()
-        if self._server:
-            self._server.release()
-        self._window = self._server = None
+        self._hot.close()
 
     def __enter__(self) -> Self:
         return self
@@ -103,96 +260,57 @@ class Store:
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
-    def _connect(self, settings: Settings) -> None:
-        if not settings.redis.embedded:
-            self._window = RedisWindow.connect(settings.redis.connection_url)
-            self._loop.run(self._window.check())
-        elif settings.redis_dir.is_dir():  # else nothing was ever in its window, and reading needn't start a server
-            self._server = ensure_embedded(settings.redis_dir)
-            self._window = RedisWindow.connect(self._server.url)
+    def _wanted(
+        self,
+        venue: Names,
+        symbol: Names,
+        start: TimeLike,
+        end: TimeLike,
+        during: str | date | None,
+        last: DurationLike,
+        as_: str,
+    ) -> _Wanted:
+        frames.check_kind(as_)
+        one = isinstance(venue, str) and isinstance(symbol, str)
+        chosen = [Instrument(str(venue), str(symbol))] if one else self._chosen(venue, symbol)
+        spans = [(i, chosen_range(start, end, during, last, lambda i=i: self._clock(i))) for i in chosen]  # type: ignore[misc]
+        return _Wanted(spans, not one, as_)
 
-    def _loose(self, instrument: Instrument, first: int, last: int) -> dict[int, codec.Parts]:
-        """Minutes of window and files that the archive lacks, or has in an earlier revision."""
-        found: dict[int, codec.Parts] = {}
-        for minute, data, where in [*self._hot(instrument, first, last), *self._warm(instrument, first, last)]:
-            parts = codec.split(data, where)
-            if minute not in found or parts.head.revision > found[minute].head.revision:
-                found[minute] = parts
-        archived = self._archived(instrument, found)
-        return {m: parts for m, parts in sorted(found.items()) if parts.head.revision > archived.get(m, 0)}
+    def _chosen(self, venue: Names, symbol: Names) -> list[Instrument]:
+        """The instruments that are kept of these venues and symbols. BadValue for a name that none of them has."""
+        kept = self.instruments()
+        venues, symbols = ([names] if isinstance(names, str) else names for names in (venue, symbol))
+        found = [i for i in kept if (venues is None or i.venue in venues) and (symbols is None or i.symbol in symbols)]
+        there = {name for i in found for name in (i.venue, i.symbol)}
+        lacking = [name for name in (*(venues or ()), *(symbols or ())) if name not in there]
+        if lacking or not found:
+            known = ", ".join(map(str, kept)) or "nothing"
+            raise BadValue(f"nothing is kept of {', '.join(lacking) or 'what was asked for'}; there is: {known}")
+        return found
 
-    def _archived(self, instrument: Instrument, minutes: Iterable[int]) -> dict[int, int]:
-        """The archive's minutes in the range of these, with their revisions."""
-        wanted = sorted(minutes)
-        if not wanted:
-            return {}
-        table = self._archive.read_minutes(instrument, wanted[0], wanted[-1] + 1, columns=["timestamp", "revision"])
-        starts = pc.divide(table["timestamp"].cast(pa.int64()), 60_000_000).to_pylist()
-        return dict(zip(starts, table["revision"].to_pylist(), strict=True))
+    def _clock(self, instrument: Instrument) -> int:
+        tape = self._hot.newest_of_tape(instrument)
+        return int(self._now()) // 60 + 1 if tape is None else tape + 1
 
-    def _hot(self, instrument: Instrument, first: int, last: int) -> list[tuple[int, bytes, str]]:
-        if not self._window:
-            return []
-        return self._loop.run(_hot(self._window, instrument, first, last))
+    def _scan(
+        self,
+        kind: Kind,
+        wanted: _Wanted,
+        names: Sequence[str],
+        *,
+        prices: Prices = (None, None),
+        status: Sequence[str] | None = None,
+    ) -> Any:
+        scans = [Scan(i, self._reader.lasting(kind, i, *span), names, prices, status, wanted.named) for i, span in wanted.spans]
+        return frames.scanned(scans, wanted.as_)
 
-    def _warm(self, instrument: Instrument, first: int, last: int) -> Iterator[tuple[int, bytes, str]]:
-        for day in self._files.days(instrument):
-            if day * MINUTES_PER_DAY < last and (day + 1) * MINUTES_PER_DAY > first:
-                for minute in self._files.of_day(instrument, day):
-                    data = self._files.read(instrument, minute) if first <= minute < last else None
-                    if data is not None:  # else it went into the archive since it was listed
-                        yield minute, data, str(self._files.path(instrument, minute))
+    def _by_day(self, wanted: _Wanted, read: Callable[[Instrument, int, int], pa.Table]) -> Iterator[Any]:
+        for instrument, span in wanted.spans:
+            for first, until in self._days(instrument, *span):
+                table = wanted.marked(instrument, read(instrument, first, until))
+                if len(table):
+                    yield frames.converted(table, wanted.as_)
 
-
-def _joined(cold: pa.Table, loose: pa.Table, minutes: list[int], order: tuple[str, ...]) -> pa.Table:
-    """The archive's rows and the loose ones in one order. Of a loose minute the archive may have a copy: it gives way, also
-    where a compaction put it there after we looked."""
-    if not len(loose):
-        return cold
-    if not len(cold):
-        return loose
-    values = pa.array([m * 60_000_000 for m in minutes], pa.int64()).cast(cold["timestamp"].type)
-    cold = cold.filter(pc.invert(pc.is_in(cold["timestamp"], value_set=values)))
-    both = pa.concat_tables([cold, loose.cast(cold.schema)])
-    if len(cold) and pc.max(cold["timestamp"]).as_py() > pc.min(loose["timestamp"]).as_py():
-        both = both.sort_by([(name, "ascending") for name in order])
-    return both.combine_chunks()
-
-
-def _floats(table: pa.Table) -> pa.Table:
-    """Exact decimals as floats, so that hot and cold rows have one type."""
-    for name in FLOAT_COLUMNS:
-        at = table.schema.get_field_index(name)
-        if at >= 0 and table.schema.field(at).type != pa.float64():
-            table = table.set_column(at, name, table[name].cast(pa.float64()))
-    return table
-
-
-async def _hot(window: RedisWindow, instrument: Instrument, first: int, last: int) -> list[tuple[int, bytes, str]]:
-    found = []
-    for minute in await window.open_minutes(instrument):
-        if first <= minute.start < last:
-            found.append((minute.start, codec.encode(minute), f"{instrument} {minute_text(minute.start)} in Redis"))
-    sealed = [m for m in await window.sealed_minutes(instrument) if first <= m < last]
-    for at in range(0, len(sealed), AT_ONCE):
-        for start, value in (await window.sealed(instrument, sealed[at : at + AT_ONCE])).items():
-            where = f"{instrument} {minute_text(start)} in Redis"
-            found.append((start, codec.decompress(value, where), where))
-    return found
-
-
-class _LoopThread:
-    """An event loop in a thread of its own, so that the API works in a notebook, whose own loop is running."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="spillway reader", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def _days(self, instrument: Instrument, first: int, until: int) -> Iterator[Bounds]:
+        for day in self._reader.days(instrument, first, until):
+            yield max(first, day * MINUTES_PER_DAY), min(until, (day + 1) * MINUTES_PER_DAY)

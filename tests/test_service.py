@@ -47,20 +47,21 @@ def expected(told: list[SimTrade]) -> judge.Levels:
     )
 
 
-def settings(folder: Path, exchange: Simulator) -> Path:
+def settings(folder: Path, exchange: Simulator, symbols: str = "BTCUSDT") -> Path:
     path = folder / "spillway.yaml"
     path.write_text(
         f"data_dir: {folder / 'data'}\n"
+        "http: {port: 0}\n"
         "collect:\n"
-        f"  - {{venue: binance, symbols: [BTCUSDT], ws_url: '{exchange.ws_url}', rest_url: '{exchange.rest_url}'}}\n"
+        f"  - {{venue: binance, symbols: [{symbols}], ws_url: '{exchange.ws_url}', rest_url: '{exchange.rest_url}'}}\n"
     )
     return path
 
 
 @asynccontextmanager
-async def running(config: Path, log: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def running(config: Path, log: Path, *options: str) -> AsyncIterator[subprocess.Popen[bytes]]:
     with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "spillway", "run", "-c", str(config)], stderr=file)
+        process = subprocess.Popen([sys.executable, "-m", "spillway", "run", "-c", str(config), *options], stderr=file)
     try:
         yield process
     finally:
@@ -172,3 +173,97 @@ async def taken_now(data: Path) -> int:
         cursor = await window.cursor(BTC)
         await window.close()
     return cursor.state.trades if cursor else 0
+
+
+# --- leases and refusals --------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def window_of(data: Path) -> AsyncIterator[RedisWindow]:
+    with ensure_embedded(data / "redis") as server:
+        window = RedisWindow.connect(server.url)
+        try:
+            yield window
+        finally:
+            await window.close()
+
+
+async def until_logged(log: Path, text: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not log.exists() or text not in log.read_text():
+            await asyncio.sleep(0.02)
+
+
+async def test_sigterm_while_standing_by_ends_at_once_and_takes_no_lease(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with Simulator(trades()[:100]) as exchange, window_of(tmp_path / "data") as window:
+        lease = await window.acquire(BTC, "another", 600_000)
+        async with running(settings(tmp_path, exchange), log) as process:
+            await until_logged(log, "standing by")
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 3) == 0, log.read_text()
+        assert await window.holder(BTC) == "another"
+        await window.renew(lease)  # Fenced, had another writer begun
+        assert exchange.connections == 0
+    assert "Traceback" not in log.read_text()
+
+
+async def test_a_venue_that_refuses_for_good_ends_the_service_with_one_line_that_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with Simulator(trades()[:100]) as exchange:
+        exchange.upgrade_answers.append((403, {}))
+        async with running(settings(tmp_path, exchange), log) as process:
+            assert await asyncio.to_thread(process.wait, 30) == 1
+    told = log.read_text()
+    assert told.splitlines()[-1].startswith("spillway: ws://127.0.0.1:")
+    assert "refused with HTTP 403" in told.splitlines()[-1]
+    assert "Traceback" not in told
+
+
+async def test_who_was_superseded_while_it_slept_ends_with_one_line_that_says_so(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with Simulator(trades()[:100]) as exchange, window_of(tmp_path / "data") as window:
+        async with running(settings(tmp_path, exchange), log) as process:
+            await until_logged(log, "connected")
+            process.send_signal(signal.SIGSTOP)
+            async with asyncio.timeout(DEADLINE_S):
+                while await window.holder(BTC):
+                    await asyncio.sleep(0.02)
+            await window.acquire(BTC, "another", 600_000)
+            process.send_signal(signal.SIGCONT)
+            assert await asyncio.to_thread(process.wait, 30) == 1
+        assert await window.holder(BTC) == "another"
+    assert "spillway: stopped: binance BTCUSDT: writer 1 was superseded by writer 2" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+async def test_processes_with_few_places_share_the_symbols_and_the_one_left_takes_over_what_it_has_places_for(
+    tmp_path: Path,
+) -> None:
+    symbols = ("AUSDT", "BUSDT", "CUSDT")
+    start_ns = time.time_ns() - 10**9
+    tape = [trade for n, s in enumerate(symbols) for trade in synthetic_trades(n, start_ns, 10, s)]
+    async with Simulator(tape) as exchange, window_of(tmp_path / "data") as window:
+        config = settings(tmp_path, exchange, ", ".join(symbols))
+
+        async def held(process: subprocess.Popen[bytes]) -> int:
+            owners = [await window.holder(Instrument("binance", symbol)) or "" for symbol in symbols]
+            return sum(f"/{process.pid}/" in owner for owner in owners)
+
+        async def hold(**wanted: int) -> None:
+            async with asyncio.timeout(DEADLINE_S):
+                while {name: await held(services[name]) for name in wanted} != wanted:
+                    await asyncio.sleep(0.02)
+
+        few = ("--max-instruments", "2")
+        async with running(config, tmp_path / "first", *few) as first:
+            services = {"first": first}
+            await hold(first=2)
+            async with running(config, tmp_path / "second", *few) as second:
+                services["second"] = second
+                await hold(first=2, second=1)
+                first.kill()
+                async with asyncio.timeout(5):
+                    await hold(second=2)
+                second.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(second.wait, 30) == 0, (tmp_path / "second").read_text()

@@ -141,6 +141,25 @@ async def test_what_was_missed_is_asked_for_where_the_old_connection_ended_befor
         assert (it.collector.connections, len(it.sink.resumed)) == (2, 1)
 
 
+async def test_what_still_lay_in_the_system_is_asked_for_where_we_were_behind_when_the_connection_was_replaced() -> None:
+    sinks, tape = {"btcusd": ListSink()}, trades(30_000, "btcusd")
+    options = {"limits": Limits(max_frames=50, overlap_s=0.2)}
+    with capture_logs() as logs:
+        async with bench(tape, venue="bitstamp", sinks=sinks, rate=30_000, options=options) as it:
+            await it.until(lambda: len(it.sink.ids) > 50)
+            it.exchange.say(RECONNECT)
+            await listening(it, 2)
+            it.sink.gate.clear()
+            old = it.collector._current
+            assert old is not None
+            await it.until(lambda: old.behind and old.reason != "")
+            it.sink.gate.set()
+            await it.until(lambda: set(it.sink.ids) == set(range(1, 30_001)))
+            assert it.sink.repairs
+            assert (it.collector.connections, it.collector.replaced) == (2, 0)
+    assert "replaced while behind" in [line["reason"] for line in logs if line["event"] == "disconnected"]
+
+
 async def test_an_error_of_the_sink_while_a_successor_waits_closes_both() -> None:
     class Breaking(ListSink):
         broken = False
