@@ -22,7 +22,7 @@ from bench.processes import Child, RedisServer, free_port, module, redis_server
 from pipeline.instrument import Instrument
 
 SYMBOLS, RATE = 500, 50_000.0
-WARM_S, MEASURED_S, QUICK_S = 10.0, 30.0, 5.0
+WARM_S, MEASURED_S, QUICK_S = 25.0, 30.0, 5.0
 WATCHED = 25
 LOOK_S = 0.004
 READY_S = 120.0
