@@ -7,6 +7,8 @@ Keys of an instrument share the hash tag `{venue:symbol}`, so that a Redis Clust
     trades_window:{binance:BTCUSDT}:open:28756230  hash: an open minute, price -> sums
     trades_window:{binance:BTCUSDT}:sealed         hash: minute -> compressed bytes of its minute file
     trades_window:{binance:BTCUSDT}:seals          stream: a notice for each sealed minute; strategies follow it
+    trades_window:{binance:BTCUSDT}:backfills      hash: history that the running service is asked for; and backfill:<id>, how
+                                                   far it is: see spillway/backfill_requests.py
 
 Every script may be sent twice: the second time changes nothing. That is what makes the client's retries safe.
 """
@@ -273,6 +275,12 @@ class RedisWindow:
         """Bytes that Redis uses, and its limit (0: none)."""
         info = await self._ask(self.client.info("memory"))
         return int(info["used_memory"]), int(info.get("maxmemory", 0))
+
+    # --- beside the window ----------------------------------------------------------------------------------------------
+
+    async def ask(self, command: Coroutine[Any, Any, Any]) -> Any:
+        """The answer to a command of `client` that is no matter of the window, with its errors translated."""
+        return await self._ask(command)
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,11 @@ from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import Gap, IdRange, Minute
 from pipeline.patience import patiently
 from pipeline.ports import Keeper
+from pipeline.ring import Ring
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S, RawTrades, Reject, TradeBatch, TradeId, concat
 from pipeline.window import Flush, Lease, RedisWindow, Sealed
 
 LEASE_MS = 3000
-RING_TRADES = 200_000  # kept in memory, to be told again to a Redis that went back
 
 T = TypeVar("T")
 Raws = Callable[[int], tuple[str, str]]  # row -> its raw text, and where it stood
@@ -80,7 +79,7 @@ class Writer:
     _name: str = field(default_factory=lambda: secrets.token_hex(6))
     _number: int = 0
     _unflushed: int = 0
-    _ring: deque[TradeBatch] = field(default_factory=deque)
+    _ring: Ring = field(default_factory=Ring)
     _sending: asyncio.Task[None] | None = None
     _kept: Minute | None = None  # the newest minute below the window, where the cursor knows nothing of it
 
@@ -110,9 +109,8 @@ class Writer:
 
     async def fold(self, batch: TradeBatch) -> int:
         """Sums checked trades. Returns how many were fresh."""
-        self._ring.append(batch)  # first: should Redis turn out to have gone back, they are told again with the rest
-        while len(self._ring) > 1 and sum(map(len, self._ring)) > RING_TRADES:
-            self._ring.popleft()
+        # First: should Redis turn out to have gone back, they are told again with the rest.
+        self._ring.add(batch, self.clock_ns())
         return await self._fold(batch)
 
     async def flush(self, now_ns: int | None = None, *, everything: bool = False, check: bool = False) -> None:
@@ -398,7 +396,7 @@ class Writer:
         self.counts.rewinds += 1
         self._unflushed = 0
         await self._load()
-        for number, batch in enumerate(list(self._ring)):  # nothing is on its way now, so that this can't rewind again
+        for number, batch in enumerate(self._ring):  # nothing is on its way now, so that this can't rewind again
             await self._fold(batch if number else replace(batch, resumed=True))  # what came before may be lost
 
     async def _release(self) -> None:

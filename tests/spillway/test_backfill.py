@@ -26,6 +26,7 @@ from pipeline.trade import NS_PER_MINUTE, RawTrades, Reject, Side
 from pipeline.writer import Writer
 from spillway.app import App, opened
 from spillway.backfill import BackfillSummary, backfill, describe, time_range
+from spillway.backfill_requests import Requests
 from spillway.compact import compact_finished
 from spillway.settings import Settings
 from spillway.spill import spill_now
@@ -293,11 +294,15 @@ async def test_a_venue_that_refuses_ends_it_with_what_it_said(tmp_path: Path) ->
         assert await it.app.window.holder(it.instrument) is None
 
 
-async def test_while_another_process_writes_it_the_error_says_who_and_what_to_do(tmp_path: Path) -> None:
+async def test_while_a_process_that_is_no_service_writes_it_the_error_says_who_and_nothing_stays_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spillway.backfill_asking.ANSWER_S", 0.5)
     async with place(tmp_path / "data") as it:
         await it.app.window.acquire(it.instrument, "elsewhere/boot/1234/5678", 60_000)
-        with pytest.raises(WriterHeld, match=r"process 1234 on elsewhere.*spillway run.*BTCUSDT"):
+        with pytest.raises(WriterHeld, match=r"process 1234 on elsewhere.*spillway run"):
             await it.backfill(3, 12)
+        assert await Requests(it.app.window).of(it.instrument) == []
 
 
 async def test_the_last_day_joins_what_was_recorded_live_where_ids_only_ascend(tmp_path: Path) -> None:
@@ -326,7 +331,7 @@ async def test_of_a_venue_that_tells_only_its_newest_trades_it_says_how_far_back
 
 
 async def test_months_do_not_pile_up_in_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spillway.backfill.SPILL_MINUTES", 3)
+    monkeypatch.setattr("spillway.backfill_walk.SPILL_MINUTES", 3)
     async with place(tmp_path / "data") as it:
         done = await it.backfill(1, 18)
         assert done.spilled >= 17
@@ -354,7 +359,7 @@ class ForgetfulPast(Past):
 async def test_what_a_redis_that_went_back_forgot_is_fetched_again(
     tmp_path: Path, venue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.writer.RING_TRADES", 100)  # so that the writer can't tell it all again
+    monkeypatch.setattr("pipeline.ring.RING_TRADES", 100)  # so that the writer can't tell it all again
     monkeypatch.setattr("spillway.backfill.Past", ForgetfulPast)
     async with place(tmp_path / "data", venue) as it:
         monkeypatch.setattr(ForgetfulPast, "client", it.app.window.client)
