@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+LONGEST_S = 3 * 86_400.0  # the longest ban that a venue documents
 TEMPORARY = frozenset({408, 418, 425, 429})  # client errors by their number, but the same request may succeed later
 
 
@@ -15,8 +16,9 @@ def is_fatal(status: int) -> bool:
 
 
 def retry_after(header: str | None) -> float:
-    """The seconds of a Retry-After header; 0 where there is none (or a date, which no venue sends)."""
-    return float(header) if header and header.isascii() and header.strip().isdecimal() else 0.0
+    """The seconds of a Retry-After header, three days at most; 0 where there is none (or a date, which no venue sends)."""
+    told = float(header) if header and header.isascii() and header.strip().isdecimal() else 0.0
+    return min(told, LONGEST_S)
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -23,6 +23,7 @@ from collectors.rest import RestClient
 from collectors.venues.history import Span
 from collectors.venues.parsed import Parsed, Refusal
 from collectors.venues.venue import Venue
+from collectors.waiting import result_or_cancel, unless
 from pipeline.errors import BadValue, VenueError
 from pipeline.instrument import IdRule
 from pipeline.trade import RawTrades
@@ -138,7 +139,7 @@ class LiveCollector:
         while not stop.is_set():
             wait_s = 0.0
             try:
-                if connection := ready or await _unless(stop, self._open()):
+                if connection := ready or await unless(stop, self._open()):
                     ready = await self._use(connection, stop, fresh=not in_time)
                     in_time = ready is not None and connection.reason == _REPLACED  # it may have been cut before
             except VenueError as error:
@@ -147,7 +148,7 @@ class LiveCollector:
                 ready, in_time, wait_s = None, False, error.retry_after_s
                 self._log.warning("not connected", error=str(error))
             if ready is None and not stop.is_set():
-                await _unless(stop, asyncio.sleep(max(wait_s, self._delays.next_s())))
+                await unless(stop, asyncio.sleep(max(wait_s, self._delays.next_s())))
 
     async def _open(self) -> Connection:
         """A new connection, subscribed. VenueError."""
@@ -199,14 +200,14 @@ class LiveCollector:
             finally:
                 await self._leave(connection)
         except BaseException:
-            if successor := await _result_or_cancel(next_one):
+            if successor := await result_or_cancel(next_one):
                 await self._leave(successor)
             raise
         finally:
             self._current, self.connected = None, False
             self._delays.ended(self.trades - trades, loop.time() - opened)
             self._log.info("disconnected", reason=connection.reason, trades=self.trades - trades)
-        return await _result_or_cancel(next_one)
+        return await result_or_cancel(next_one)
 
     def _begin(self) -> None:
         self.connections += 1
@@ -290,7 +291,7 @@ class LiveCollector:
         """Has what lacks before and in these trades asked for; returns when that is done, or too slow to wait for."""
         worth = [self._repairers[symbol] for symbol, trades in parsed.trades.items() if self._repairers[symbol].saw(trades)]
         if worth:
-            await _unless(stop, _all_settled(worth), self._rules.hold_s)
+            await unless(stop, _all_settled(worth), self._rules.hold_s)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Goes on with what isn't refused; VenueError where nothing is left."""
@@ -337,22 +338,3 @@ def gather_s(symbols: int) -> float:
 async def _all_settled(repairers: Sequence[Repairer | Overlapper]) -> None:
     for repairer in repairers:
         await repairer.settled.wait()
-
-
-async def _result_or_cancel(task: asyncio.Task[T]) -> T | None:
-    """What a task has given; one that isn't done is cancelled."""
-    task.cancel()
-    await asyncio.wait({task})
-    return None if task.cancelled() else task.result()
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T | None:
-    """What `work` gives; or None, with `work` cancelled, where `stop` or the time comes first."""
-    tasks = asyncio.create_task(work, name="work"), asyncio.create_task(stop.wait(), name="work's stop")
-    try:
-        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        return tasks[0].result() if tasks[0].done() else None
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

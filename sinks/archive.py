@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
-from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
+from pipeline.minute import Minute, day_of
 from sinks import manifest as manifests
 from sinks.catalog import Catalog
 from sinks.manifest import KINDS, Kind, Layout, Manifest

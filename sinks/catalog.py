@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_text
-from sinks import durable, manifest, removed, signed
+from sinks import durable, folders, manifest, removed, signed
 from sinks.manifest import FORMAT, Layout, Manifest, Month, days_of, month_of
 from sinks.minute_files import Mark
 from sinks.removed import Removal
@@ -55,6 +55,11 @@ class Catalog:
         now = self.day(instrument, day)
         gone = self.removed(instrument).get(day_text(day), -1)
         return max(now.generation if now else -1, gone) + 1
+
+    def removed_days(self, instrument: Instrument) -> list[int]:
+        """The days, counted from 1970, that retention removed and that did not come back; in order."""
+        found = (folders.day(*map(int, date.split("-"))) for date in self.removed(instrument))
+        return sorted(day for day in found if day is not None and self.day(instrument, day) is None)
 
     def stretches(self, instrument: Instrument, days: list[int]) -> list[list[int]]:
         """Days in order, in groups of those that follow each other in one merged month's files."""

@@ -64,13 +64,19 @@ class Compactor:
     """Moves days from minute files to the archive. One process at a time; others get JobRunning."""
 
     def __init__(
-        self, files: MinuteFiles, archive: Archive, *, keep_s: float = 0, clock: Callable[[], int] = time.time_ns
+        self,
+        files: MinuteFiles,
+        archive: Archive,
+        *,
+        keep_s: float = 0,
+        reserve: int = 0,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`keep_s`: how long minute files stay after the archive has them, by `clock` in ns."""
+        """`keep_s`: how long minute files stay after the archive has them, by `clock` in ns. `reserve`: bytes left free."""
         self.files = files
         self.archive = archive
         self._layout = archive.layout
-        self._keep_ns, self._clock = int(keep_s * NS_PER_S), clock
+        self._keep_ns, self._reserve, self._clock = int(keep_s * NS_PER_S), reserve, clock
         self._kept = KeptFiles(files, archive.layout)
 
     def instruments(self) -> list[Instrument]:
@@ -130,7 +136,7 @@ class Compactor:
     def _require_room(self, size: int, old: Manifest | None) -> None:
         """A level takes 56 bytes in Parquet even where nothing can be compressed, and more than twice that in its file."""
         rewritten = sum(old.part(kind).bytes for kind in KINDS) if old else 0
-        durable.require_room(self.archive.root, size // 2 + rewritten + _ROOM if size else 0)
+        durable.require_room(self.archive.root, size // 2 + rewritten + _ROOM + self._reserve if size else 0)
 
     def _settle(self, job: _Job, now: Manifest) -> DayReport:
         """Nothing new came in. Files that a dead run merged may lie there, and what the day is open for may have changed."""

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,14 +103,15 @@ class JsonLines:
 
     def _opened(self) -> tuple[list[Path], tuple[BinaryIO, int] | None]:
         """The older files, and the newest with how long it is. It's opened before they are listed: if it becomes an older
-        one between, then it's known by its inode, and not read twice."""
+        one between, then it's known by its inode, and what came after it is left out."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
             return self.older(), None
         with _shared(file):
             facts = os.fstat(file.fileno())
-        return [p for p in self.older() if not os.path.samestat(facts, p.stat())], (file, facts.st_size)
+        before = takewhile(lambda path: not os.path.samestat(facts, path.stat()), self.older())
+        return list(before), (file, facts.st_size)
 
 
 def _write(handle: int, size: int, line: bytes) -> None:

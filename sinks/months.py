@@ -1,13 +1,14 @@
 """Merging: a closed month's days become one file of levels and one of minutes, so that years stay few files.
 
 The month's files are written beside the days, read back and compared; then its manifest is put in place, and from then on its
-days count there; only then the days' manifests and parts go. A run after a crash finds the days or the month, and gives the same
-bytes. A late minute makes its day a generation of its own again, which counts until the month is merged anew. That rewrites the
-month, seconds of work: leaving the day beside it would be cheaper, and tools that read all files would count it twice.
+days count there; only then the days' manifests and parts go. A run after a crash finds the days or the month, and gives the
+same bytes. A late minute makes its day a generation of its own again, which counts until the month is merged anew. That
+rewrites the month, seconds of work: leaving the day beside it is cheaper, but tools that read all files would count it twice.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,11 +91,12 @@ class MonthMerger:
 
     def due(self, instrument: Instrument, before: int) -> list[str]:
         """The months that ended before the day `before` and are not yet, or not any more, one file; in order."""
-        own = self._layout.days(instrument)
-        merged = set(self._layout.months(instrument))
-        months = sorted({month_of(day) for day in own})
-        closed = [m for m in months if days_of(m)[-1] < before]
-        return [m for m in closed if m in merged or sum(day in days_of(m) for day in own) >= _FEWEST]
+        own = Counter(map(month_of, self._layout.days(instrument)))
+        months = [m for m in sorted({*own, *self._layout.months(instrument)}) if days_of(m)[-1] < before]
+        return [m for m in months if self._is_due(self.archive.catalog.month(instrument, m), instrument, own[m])]
+
+    def _is_due(self, merged: Month | None, instrument: Instrument, own: int) -> bool:
+        return own >= _FEWEST if merged is None else own > 0 or bool(self._left_over(instrument, merged))
 
     def merge_month(self, instrument: Instrument, month: str) -> MonthReport:
         """Brings a month's days into one file each of levels and minutes.

@@ -135,7 +135,9 @@ def in_utc(frame: pd.DataFrame) -> pd.DataFrame:
         elif not all(isinstance(label, str | date) for label in frame.index):
             raise BadValue(f"a frame with columns {list(frame.columns)}: expected a DatetimeIndex, or a column 'timestamp'")
     try:
-        index = pd.DatetimeIndex(pd.to_datetime(frame.index, utc=True))
+        if pd.api.types.is_numeric_dtype(frame.index):
+            raise ValueError("they are numbers of no known unit")
+        index = pd.DatetimeIndex(pd.to_datetime(frame.index, utc=True, format="ISO8601"))
     except (ValueError, TypeError, OverflowError) as error:
         raise BadValue(f"a frame's times can't be read: {str(error).splitlines()[0]}") from None
     if index.hasnans:

@@ -123,6 +123,12 @@ class PartReader:
         """The numbers of the row groups that hold minutes from `start` up to, and not including, `end`."""
         return [i for i, group in enumerate(self.part.groups) if group.first < end and group.last >= start]
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the file says of itself."""
+        found = self._parquet.metadata.metadata or {}
+        return {name.decode(): value.decode() for name, value in found.items() if not name.startswith(b"ARROW")}
+
     def read(self, groups: Sequence[int], columns: Sequence[str] | None = None, *, threads: bool = True) -> pa.Table:
         """These row groups as one table, each page's checksum verified."""
         with _understood(self.path):

@@ -139,7 +139,7 @@ class TimeSeriesDataStore:
     # --- names ----------------------------------------------------------------------------------------------------------
 
     def _get_filepath(self, symbol: str) -> str:
-        return str(self.storage_path / f"{safe_name('symbol', symbol.lower())}_timeseries.jsonl")
+        return str(self.storage_path / f"{safe_name('symbol', symbol).lower()}_timeseries.jsonl")
 
     def _get_dataframe_filepath(self, asset_pair: str, start_date: Day, end_date: Day, timeframe: str) -> Path:
         return self._frames.path(asset_pair, timeframe, start_date, end_date)
@@ -178,15 +178,15 @@ def _tell(found: Entries, what: str) -> None:
 
 def _line(entry: dict[str, Any]) -> bytes:
     if not isinstance(entry, dict) or "timestamp" not in entry:
-        raise BadValue(f"time series entry {str(entry)[:80]}: expected a dict with a 'timestamp'")
-    if _time(entry["timestamp"]) is None:
-        raise BadValue(
-            f"timestamp {entry['timestamp']!r}: expected ISO text, a datetime, or a number of seconds, ms, us or ns since 1970"
-        )
+        raise BadValue(f"time series entry of type {type(entry).__name__}: expected a dict with a 'timestamp'")
+    when = entry["timestamp"]
+    if _time(when) is None:
+        told = repr(when[:40]) if isinstance(when, str) else f"of type {type(when).__name__}"
+        raise BadValue(f"timestamp {told}: expected ISO text, a datetime, or a number of seconds, ms, us or ns since 1970")
     try:
         return orjson.dumps(_plain(entry), option=orjson.OPT_APPEND_NEWLINE)
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadValue(f"time series entry {str(entry)[:80]}: {error}") from None
+        raise BadValue(f"time series entry with {list(entry)[:5]}: {error}") from None
 
 
 def _plain(value: Any) -> Any:

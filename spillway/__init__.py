@@ -1,4 +1,5 @@
-"""Spillway from Python: `store = spillway.open("data")`, then `store.levels(...)`, `store.minutes(...)`, `store.bars(...)`."""
+"""Spillway from Python: `store = spillway.open("data")`, then `store.levels(...)`, `store.minutes(...)`, `store.bars(...)`,
+`store.trades(...)`, `store.coverage(...)`."""
 
 from __future__ import annotations
 

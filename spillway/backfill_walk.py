@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,9 +14,9 @@ from collectors.backfill import Page, Past
 from collectors.venues.history import Reach, Span
 from collectors.venues.venue import Venue
 from pipeline.errors import JobRunning
-from pipeline.minute import Gap, IdRange, minute_text
+from pipeline.minute import minute_text
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S
-from pipeline.writer import Counts
+from pipeline.writer import Counts, Writer
 from spillway.app import App
 from spillway.backfill_summary import BackfillSummary
 
@@ -33,6 +32,10 @@ class Target(Protocol):
     """What takes an instrument's history: a writer of our own, or the running service's."""
 
     @property
+    def writer(self) -> Writer:
+        """Who writes it, to be asked what lacks."""
+
+    @property
     def counts(self) -> Counts:
         """What became of the pages so far."""
 
@@ -41,18 +44,6 @@ class Target(Protocol):
 
     async def keep(self) -> None:
         """Returns once all that was taken is in Redis, or Redis turned out to have gone back (`counts.rewinds`)."""
-
-    def begin(self) -> None:
-        """History reaches up to now: live trades go on from there."""
-
-    def unseen(self, first: int, last: int) -> list[IdRange]:
-        """What of these ids may not have been taken."""
-
-    def unseen_ns(self, since_ns: int, until_ns: int) -> list[tuple[int, int]]:
-        """The times between which there may be trades that were not taken."""
-
-    def gaps(self) -> list[Gap]:
-        """Holes in the ids known now."""
 
 
 @dataclass(slots=True)
@@ -81,7 +72,7 @@ class Walk:
                 rewinds = self.target.counts.rewinds
                 await self._once()
                 if self.open_end:
-                    self.target.begin()
+                    self.target.writer.begin()
                 await self.target.keep()
         finally:
             await self._spilled()
@@ -91,7 +82,7 @@ class Walk:
         await self._spill()
         summary = self.summary
         summary.counts, summary.requests = self.target.counts, self.past.requests
-        summary.gap_ids = sum(map(len, self.target.gaps()))
+        summary.gap_ids = sum(map(len, self.target.writer.gaps()))
         summary.seconds = seconds
         return summary
 
@@ -116,13 +107,13 @@ class Walk:
             self._from_start = True
             return [(Span(since_ns=since_ns, until_ns=until_ns - 1), 1)]
         if self.venue.reach is Reach.TIME:
-            times = self.target.unseen_ns(since_ns, until_ns - 1)
+            times = self.target.writer.unseen_ns(since_ns, until_ns - 1)
             self._from_start |= any(a == since_ns for a, _ in times)
             return [(Span(since_ns=a, until_ns=b), (b - a) // NS_PER_S) for a, b in times]
         self.progress("looking for the range", 0, 1, "")
         first, last = await self.past.ids(since_ns, until_ns)
         self.progress("looking for the range", 1, 1, "")
-        parts = self.target.unseen(first, last) if first <= last else []
+        parts = self.target.writer.unseen(first, last) if first <= last else []
         self._from_start |= any(a == first for a, _ in parts)
         # with the known trades at both ends: what lacks between them and what comes, the venue lacks
         return [(Span(max(first, a - 1), min(last, b + 1)), b - a + 1) for a, b in parts]
@@ -168,9 +159,3 @@ class Walk:
             return
         self.summary.spilled += report.written
         self.summary.failures = report.failures
-
-
-def started() -> Callable[[], float]:
-    """A clock that tells the seconds since now."""
-    began = time.perf_counter()
-    return lambda: time.perf_counter() - began

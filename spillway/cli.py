@@ -54,6 +54,15 @@ class What(StrEnum):
     LEVELS = "levels"
     MINUTES = "minutes"
     BARS = "bars"
+    TRADES = "trades"
+
+
+class LayoutName(StrEnum):
+    """Whose columns `export` writes."""
+
+    FREQTRADE = "freqtrade"
+    BACKTESTING = "backtesting"
+    BACKTRADER = "backtrader"
 
 
 @app.command(epilog="Example: spillway demo")
@@ -169,16 +178,67 @@ def spill(
 
 @app.command(epilog="Example: spillway compact --data data")
 def compact(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Turns each finished day's minute files into Parquet, verifies it, and only then deletes the files."""
-    from spillway.compact import as_dict, compact_finished, describe
+    """Turns each finished day's minute files into Parquet, verifies it, and only then deletes the files.
+
+    With `archive.merge_months` closed months then become one file each.
+    """
+    from spillway.compact import as_dict, compact_finished, describe, merge_months
 
     async def work(app: App) -> None:
         with progress(quiet=as_json) as report:
             days = await compact_finished(app, progress=lambda done, total: report("compact", done, total, "days"))
-        _print({"days": [as_dict(day) for day in days]}, describe(days), as_json)
-        _complain([problem for day in days for problem in day.problems])
+            months = await merge_months(app, progress=lambda done, total: report("merge", done, total, "months"))
+        told = {"days": [as_dict(day) for day in days], "months": [month.as_dict() for month in months]}
+        _print(told, [*describe(days), *map(str, months)], as_json)
+        _complain([*(p for day in days for p in day.problems), *(month.problem for month in months if month.problem)])
 
     _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway retention --dry-run")
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Removes the oldest days beyond archive.keep_days and archive.max_bytes; without these settings nothing."""
+    from spillway.retention import as_dict, describe, disk_warnings, remove_expired
+
+    async def work(app: App) -> None:
+        swept = await remove_expired(app, dry_run=dry_run)
+        warnings = await disk_warnings(app)
+        told = {"dry_run": dry_run, "removed": [as_dict(expiry) for expiry in swept.found], "warnings": warnings}
+        _print(told, [*describe(swept.found, dry_run=dry_run), *warnings], as_json)
+        _complain(swept.problems)
+
+    _with_app(_settings(config, data), work)
+
+
+@app.command(epilog="Example: spillway verify --venue binance --symbol BTCUSDT --from 2024-10-01")
+def verify(
+    venue: Annotated[str | None, typer.Option("--venue", help="Only of this venue.")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="Only of this symbol.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First time, UTC: 2024-10-23 or 2024-10-23T14:30.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Make each minute's file anew and compare its checksum.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="List each file, not only the damaged ones.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reads minute files and archive again, names what is damaged and what to do, and exits with 1 if anything is."""
+    from spillway import verify as job
+
+    def work() -> None:
+        with progress(quiet=as_json) as report:
+            what = job.What(venue, symbol, start, end, deep)
+            found = job.verify(_settings(config, data), what, lambda done, total: report("verify", done, total))
+        _print(job.as_dict(found, files=files), job.describe(found, files=files), as_json)
+        if found.damages:
+            _exit(1)
+
+    _guarded(work)
 
 
 @app.command(epilog="Example: spillway status --json")
@@ -221,20 +281,29 @@ def gaps(
 def export(
     venue: VenueOption,
     symbol: SymbolOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .csv, .parquet or .json by its ending.")],
-    start: Annotated[str | None, typer.Option("--from", help="First time, UTC: 2024-10-23 or 2024-10-23T14:30.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write: .csv, .parquet, .json or .feather by its ending.")
+    ],
+    start: Annotated[
+        str | None, typer.Option("--from", help="First time, UTC: 2024-10, 2024-10-23 or 2024-10-23T14:30.")
+    ] = None,
     end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out.")] = None,
-    what: Annotated[What, typer.Option(help="What to export.")] = What.LEVELS,
+    what: Annotated[What, typer.Option(help="What to export; trades are there where they were recorded.")] = What.LEVELS,
     every: Annotated[str, typer.Option(help="A bar's length: 1m, 5m, 1h, 1d.")] = "1m",
+    layout: Annotated[LayoutName | None, typer.Option(help="The columns that this program reads; default: ours.")] = None,
+    whole_only: Annotated[bool, typer.Option("--whole-only", help="Leave out what is not known to be whole.")] = False,
     config: ConfigOption = None,
     data: DataOption = None,
 ) -> None:
     """Writes a time range, from Redis, minute files and Parquet together, to one file."""
-    from spillway.export import export_range
+    from spillway.export import Export, export_range
 
     instrument = _instrument(venue, symbol)
-    rows = _guarded(lambda: export_range(_settings(config, data), instrument, start, end, what.value, every, output))
-    typer.echo(f"{rows:,} rows written to {output}")
+    name = layout.value if layout else None
+    wanted = _guarded(lambda: Export(instrument, output, what.value, start, end, every, name, whole_only))
+    with progress() as report:
+        done = _guarded(lambda: export_range(_settings(config, data), wanted, report))
+    typer.echo("\n".join([f"{done.rows:,} rows written to {output}", *done.notes]))
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.errors import RedisUnavailable, VenueError, WriterHeld
-from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
 from pipeline.writer import Counts
@@ -20,9 +19,11 @@ from sinks.dead_letters import for_day
 from sinks.ledger.gap import GapSums
 from spillway.app import App
 from spillway.gap_keeper import GapKeeper
+from spillway.history_feed import HistoryFeed
 from spillway.settings import Collect
 from spillway.sources import AnyCollector, Source, Tuning, source_of
 
+TAKE_S = 1.0  # then those taken so far begin: nobody keeps their leases before
 STANDBY_S = 1.0  # between two looks whether another writer's lease is free
 COUNTERS = ("frames", "other", "rejected", "trades", "repaired", "connections", "replaced", "reconnects")
 REFUSED_S = 3600.0  # after a refusal that asking again won't change by itself
@@ -58,7 +59,7 @@ class Collection:
     gap_log: GapKeeper | None
     places: Places = field(default_factory=Places)
     tuning: Tuning = field(default_factory=Tuning)
-    feeds: dict[str, Feed] = field(default_factory=dict)
+    feeds: dict[str, HistoryFeed] = field(default_factory=dict)
     collectors: list[AnyCollector] = field(default_factory=list)
     source: Source = field(init=False)
     refused: dict[str, str] = field(default_factory=dict)  # symbol -> why it isn't collected for now
@@ -91,22 +92,30 @@ class Collection:
     async def _collect(self, symbols: Sequence[str], stop: asyncio.Event) -> None:
         """The symbols of one connection: their writers first, then the collector; at the end the other way round."""
         sinks = {symbol: self.feeds[symbol] for symbol in symbols}
-        collector = self.source.collector(symbols, sinks, self.reject, self.gap_log)
-        self.collectors.append(collector)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for symbol in symbols:
-                    tasks.create_task(self.feeds[symbol].run(), name=f"write {self.entry.venue} {symbol}")
-                await self._until_refused(collector, symbols, stop)
-                for symbol in symbols:
-                    await self.feeds[symbol].close()
-            await self.reconcile(symbols)
+            collector = self.source.collector(symbols, sinks, self.reject, self.gap_log)
+            self.collectors.append(collector)
+            try:
+                await self._with_writers(collector, symbols, stop)
+            finally:
+                self._retire(collector)
         finally:
-            self._retire(collector)
+            # After an error the leases are still held, and flushes on their way; a writer that has stopped does nothing.
+            writers = [self.feeds[symbol].writer for symbol in symbols]
+            await asyncio.gather(*(writer.abandon() for writer in writers), return_exceptions=True)
             for symbol in symbols:
                 self._ended_feeds[symbol] = self.counts(symbol)
                 del self.feeds[symbol]
                 self.places.give_back()
+
+    async def _with_writers(self, collector: AnyCollector, symbols: Sequence[str], stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for symbol in symbols:
+                tasks.create_task(self.feeds[symbol].run(), name=f"write {self.entry.venue} {symbol}")
+            await self._until_refused(collector, symbols, stop)
+            for symbol in symbols:
+                await self.feeds[symbol].close()
+        await self.reconcile(symbols)
 
     async def _until_refused(self, collector: AnyCollector, symbols: Sequence[str], stop: asyncio.Event) -> None:
         """Collects until `stop`, or until the venue refuses for good: then it is asked again after an hour, not blindly."""
@@ -179,7 +188,7 @@ class Collection:
                 taken.append(symbol)
             else:
                 self.places.give_back()
-            if self._blind:
+            if self._blind or asyncio.get_running_loop().time() - now > TAKE_S:
                 break
         return taken
 
@@ -213,13 +222,13 @@ class Collection:
         self._log.info("writing", symbol=symbol, last_id=feed.last_id())
         return True
 
-    async def _open_feed(self, instrument: Instrument) -> Feed:
+    async def _open_feed(self, instrument: Instrument) -> HistoryFeed:
         async def reject(rejects: list[Reject]) -> None:
             await self.reject(instrument.symbol, *rejects)
 
         group = self.entry.price_group.get(instrument.symbol)
         writer = await self.app.writer(instrument, self.source.ids, reject, stream=self.source.stream, price_group=group)
-        return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
+        return HistoryFeed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
 
     async def reject(self, symbol: str, *rejects: Reject) -> None:
         """To the day's dead letters."""

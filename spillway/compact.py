@@ -1,16 +1,50 @@
-"""Which days may be compacted, and compacting them."""
+"""Which days may be compacted and which months merged, and doing so."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, day_of, day_text, minute_of
 from sinks.compact import Compactor, DayReport
+from sinks.disk_guard import SPILL_RESERVE
+from sinks.months import MonthMerger, MonthReport
 from spillway.app import App
+
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of a month that was due."""
+
+    report: MonthReport
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        r = self.report
+        return {
+            "venue": r.instrument.venue,
+            "symbol": r.instrument.symbol,
+            "month": r.month,
+            "days": r.days,
+            "written": r.written,
+            "bytes_in": r.bytes_in,
+            "bytes_out": r.bytes_out,
+            "problem": self.problem,
+        }
+
+    def __str__(self) -> str:
+        r = self.report
+        what = f"{r.days} days in one, {r.bytes_in:,} -> {r.bytes_out:,} bytes" if r.written else "tidied up"
+        return f"{r.instrument} {r.month}: {self.problem or what}"
 
 
 async def finished_days(app: App, now_ns: int) -> list[tuple[Instrument, int]]:
@@ -27,15 +61,52 @@ async def finished_days(app: App, now_ns: int) -> list[tuple[Instrument, int]]:
 async def compact_finished(
     app: App, now_ns: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[DayReport]:
-    """Compacts each finished day. JobRunning where another process compacts these folders; DiskFull, StorageError."""
+    """Compacts each finished day. A day that fails is reported, and the others go on. JobRunning where another process
+    compacts these folders."""
     days = await finished_days(app, time.time_ns() if now_ns is None else now_ns)
     reports = []
-    compactor = Compactor(app.files, app.archive)
+    keep_s = app.settings.archive.keep_json_days * SECONDS_PER_DAY
+    compactor = Compactor(app.files, app.archive, keep_s=keep_s, reserve=SPILL_RESERVE)
     for done, (instrument, day) in enumerate(days):
         progress(done, len(days))
-        reports.append(await asyncio.to_thread(compactor.compact_day, instrument, day))
+        try:
+            reports.append(await asyncio.to_thread(compactor.compact_day, instrument, day))
+        except StorageError as error:
+            reports.append(DayReport(instrument, day, None, problems=(str(error),)))
     progress(len(days), len(days))
     return reports
+
+
+async def merge_months(
+    app: App, now_ns: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Merged]:
+    """Merges the months that closed long enough before `now_ns`, where the settings ask for it. JobRunning."""
+    archive = app.settings.archive
+    if not archive.merge_months:
+        return []
+    now = time.time_ns() if now_ns is None else now_ns
+    delay_days = archive.merge_delay_days + app.settings.redis.window_hours / 24
+    before = day_of(minute_of(now)) - math.ceil(delay_days)
+    merger = MonthMerger(app.archive, reserve=max(SPILL_RESERVE, archive.warn_free_bytes))
+    return await asyncio.to_thread(_merge_all, merger, before, progress)
+
+
+def _merge_all(merger: MonthMerger, before: int, progress: Callable[[int, int], None]) -> list[Merged]:
+    found: list[Merged] = []
+    months: list[tuple[Instrument, str]] = []
+    for instrument in merger.archive.instruments():
+        try:
+            months += [(instrument, month) for month in merger.due(instrument, before)]
+        except StorageError as error:
+            found.append(Merged(MonthReport(instrument, "months", None), str(error)))
+    for done, (instrument, month) in enumerate(months):
+        progress(done, len(months))
+        try:
+            found.append(Merged(merger.merge_month(instrument, month)))
+        except StorageError as error:
+            found.append(Merged(MonthReport(instrument, month, None), str(error)))
+    progress(len(months), len(months))
+    return found
 
 
 def as_dict(report: DayReport) -> dict[str, Any]:
@@ -49,6 +120,7 @@ def as_dict(report: DayReport) -> dict[str, Any]:
         "levels": report.levels,
         "bytes_in": report.bytes_in,
         "bytes_out": report.bytes_out,
+        "kept": report.kept,
         "problems": list(report.problems),
     }
 

@@ -86,7 +86,7 @@ def _polars_frames(pl: ModuleType, scan: Scan) -> list[Any]:
 
 
 def _polars_files(pl: ModuleType, scan: Scan, files: Files) -> Any:
-    frame = pl.scan_parquet(files.paths, hive_partitioning=False, rechunk=False)
+    frame = pl.scan_parquet(files.paths, hive_partitioning=False)
     first, last = (pl.lit(minute * US_PER_MINUTE).cast(pl.Datetime("us", "UTC")) for minute in (files.first, files.last))
     frame = frame.filter(pl.col("timestamp") >= first, pl.col("timestamp") < last)
     if scan.found.replaced:
@@ -144,8 +144,8 @@ def _select(scan: Scan, source: str, conditions: Sequence[str]) -> str:
     columns = [f"{n}::double as {n}" if n == _DECIMAL else f'"{n}"' for n in scan.columns]
     low, high = scan.prices
     wanted = [*conditions]
-    wanted += [f"price_level >= {low!r}"] if low is not None else []
-    wanted += [f"price_level <= {high!r}"] if high is not None else []
+    wanted += [f"price_level >= {float(low)!r}"] if low is not None else []
+    wanted += [f"price_level <= {float(high)!r}"] if high is not None else []
     wanted += [f"status in ({', '.join(map(_quoted, scan.status)) or 'null'})"] if scan.status is not None else []
     where = f" where {' and '.join(wanted)}" if wanted else ""
     return f"select {', '.join([*names, *columns])} from {source}{where}"

@@ -19,6 +19,7 @@ from pipeline.schedule import Job, Schedule
 from pipeline.trade import NS_PER_S
 from sinks.ledger.ledger import Ledger, open_ledger
 from spillway.app import App
+from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
 from spillway.compact import as_dict, compact_finished
 from spillway.gap_keeper import GapKeeper
@@ -64,6 +65,7 @@ class Service:
                 for collection in self.collections:
                     tasks.create_task(collection.run(self.stop), name=f"collect {collection.entry.venue}")
                     tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
+                tasks.create_task(Desk(self.app, self.collections).run(self.stop), name="backfills")
                 tasks.create_task(self._while_there_is_hope(), name="hope")
         except BaseExceptionGroup as group:
             raise first_of(group) from None

@@ -138,9 +138,22 @@ class Collect(_Section):
 
 
 class Archive(_Section):
-    """Where Parquet goes; in `data_dir` unless said otherwise."""
+    """Where Parquet goes, in `data_dir` unless said otherwise, and how long what is kept; None: for ever, without bound."""
 
     dir: Folder | None = None
+    keep_json_days: NumberOrZero = 0.0
+    keep_days: Number | None = None
+    max_bytes: Count | None = None
+    merge_months: bool = False
+    merge_delay_days: NumberOrZero = 7.0
+    warn_free_bytes: Annotated[int, Field(ge=0), BeforeValidator(_no_bool)] = 2_000_000_000
+    warn_days: NumberOrZero = 7.0
+
+    @model_validator(mode="after")
+    def _files_go_before_their_days(self) -> Self:
+        if self.keep_days is not None and self.keep_json_days > self.keep_days:
+            raise ValueError(f"keep_json_days of at most keep_days ({self.keep_days:g}), not {self.keep_json_days:g}")
+        return self
 
 
 class Ledger(_Section):

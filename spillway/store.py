@@ -6,39 +6,29 @@ How window, minute files and archive are read together, with no seam and nothing
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline import fixed
-from pipeline.errors import BadValue
 from pipeline.instrument import Instrument
-from pipeline.minute import MINUTES_PER_DAY
 from sinks.archive import Archive, Prices
 from sinks.manifest import Kind
 from sinks.minute_files import MinuteFiles
-from sinks.tables import LEVELS, MINUTES
-from spillway import bars as bar
 from spillway import coverage, frames
-from spillway.coverage import Coverage
+from spillway.answers import Answers, IncompleteWarning
 from spillway.frames import LAZY_KINDS, PANDAS, Scan
 from spillway.hot import HotMinutes
-from spillway.reading import STATUSES, Reader
-from spillway.recorded import COLUMNS as TRADE_COLUMNS
+from spillway.reading import Reader
 from spillway.recorded import NotRecorded, Recordings
 from spillway.settings import Settings
 from spillway.times import DurationLike, TimeLike, bar_minutes, chosen_range
+from spillway.wanted import Bounds, Names, Wanted, chosen, columns_of, group_of, states_of
 
-Names: TypeAlias = str | Sequence[str] | None
-Bounds: TypeAlias = tuple[int, int]
-_WHOLE = ("complete", "repaired")
+__all__ = ["IncompleteWarning", "NotRecorded", "Store"]
 
 
 class Store:
@@ -63,7 +53,7 @@ class Store:
         """`now`: the clock that `last` counts back from, in seconds since 1970."""
         self._hot = HotMinutes(settings)
         self._reader = Reader(self._hot, MinuteFiles(settings.storage_dir), Archive(settings.archive_dir))
-        self._recordings = Recordings(settings.recording_dir)
+        self._answers = Answers(self._reader, Recordings(settings.recording_dir))
         self._now = now
 
     def instruments(self) -> list[Instrument]:
@@ -90,10 +80,10 @@ class Store:
         """Price levels by time and price: timestamp (UTC), price_level, buy_volume, sell_volume, total_volume, delta,
         trade_count."""
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        names, states = _columns("levels", columns), _states(status, whole_only)
+        names, states = columns_of("levels", columns), states_of(status, whole_only)
         if as_ in LAZY_KINDS and states is None:
             return self._scan("levels", wanted, names, prices=prices)
-        return wanted.frame(lambda i, first, until: self._levels(i, first, until, names, prices, states))
+        return wanted.frame(lambda i, first, until: self._answers.levels(i, first, until, names, prices, states))
 
     def minutes(
         self,
@@ -111,10 +101,10 @@ class Store:
     ) -> Any:
         """One row a minute: open, high, low, close, vwap, volumes, delta, trade_count, notional, ids, status, revision."""
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        names, states = _columns("minutes", columns), _states(status, whole_only)
+        names, states = columns_of("minutes", columns), states_of(status, whole_only)
         if as_ in LAZY_KINDS:
             return self._scan("minutes", wanted, names, status=states)
-        return wanted.frame(lambda i, first, until: self._minutes(i, first, until, names, states))
+        return wanted.frame(lambda i, first, until: self._answers.minutes(i, first, until, names, states))
 
     def bars(
         self,
@@ -136,11 +126,11 @@ class Store:
         A bar is whole if all its minutes lie in the range, each complete, repaired, or empty for certain. `whole_only` leaves
         out the others. `price_group`: the bars' footprints instead: a row for each bar and price, floored to multiples of it.
         """
-        length, group = bar_minutes(every), _group(price_group)
+        length, group = bar_minutes(every), group_of(price_group)
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
         if group is None:
-            return wanted.frame(lambda i, first, until: self._bars(i, first, until, length, whole_only))
-        return wanted.frame(lambda i, first, until: self._level_bars(i, first, until, length, group, whole_only))
+            return wanted.frame(lambda i, first, until: self._answers.bars(i, first, until, length, whole_only))
+        return wanted.frame(lambda i, first, until: self._answers.level_bars(i, first, until, length, group, whole_only))
 
     def trades(
         self,
@@ -161,12 +151,9 @@ class Store:
         NotRecorded where no recording holds any of them; a warning, IncompleteWarning, tells of minutes that hold more trades
         than their recordings (they came by repair or backfill, or recording began later).
         """
-        unknown = [name for name in columns or () if name not in TRADE_COLUMNS]
-        if unknown:
-            raise BadValue(f"trades have no column {unknown[0]!r}: expected some of {', '.join(TRADE_COLUMNS)}")
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        names = list(columns or TRADE_COLUMNS)
-        return wanted.frame(lambda i, first, until: self._trades(i, first, until, exact).select(names))
+        names = columns_of("trades", columns)
+        return wanted.frame(lambda i, first, until: self._answers.trades(i, first, until, exact).select(names))
 
     def coverage(
         self,
@@ -187,7 +174,7 @@ class Store:
         many minutes of each status.
         """
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        return wanted.frame(lambda i, first, until: coverage.table_of(self._coverage(i, first, until), by))
+        return wanted.frame(lambda i, first, until: coverage.table_of(self._answers.coverage(i, first, until), by))
 
     def levels_arrow(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pa.Table:
         """`levels(..., as_="arrow")`."""
@@ -213,9 +200,9 @@ class Store:
         as_: str = PANDAS,
     ) -> Iterator[Any]:
         """The frames of `levels`, one for each day of each instrument that holds any: no more is in memory at once."""
-        names = _columns("levels", columns)
+        names = columns_of("levels", columns)
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        return self._by_day(wanted, lambda i, first, until: self._levels(i, first, until, names, prices, None))
+        return self._by_day(wanted, lambda i, first, until: self._answers.levels(i, first, until, names, prices, None))
 
     def iter_minutes(
         self,
@@ -230,9 +217,9 @@ class Store:
         as_: str = PANDAS,
     ) -> Iterator[Any]:
         """The frames of `minutes`, one for each day of each instrument that holds any."""
-        names = _columns("minutes", columns)
+        names = columns_of("minutes", columns)
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
-        return self._by_day(wanted, lambda i, first, until: self._minutes(i, first, until, names, None))
+        return self._by_day(wanted, lambda i, first, until: self._answers.minutes(i, first, until, names, None))
 
     def days(
         self,
@@ -246,7 +233,7 @@ class Store:
     ) -> list[Bounds]:
         """The days of a range that hold any minute, each from its first minute up to, and without, its last (since 1970)."""
         ((instrument, (first, until)),) = self._wanted(venue, symbol, start, end, during, last, PANDAS).spans
-        return list(self._days(instrument, first, until))
+        return list(self._answers.days(instrument, first, until))
 
     def close(self) -> None:
         """Lets go of Redis."""
@@ -269,24 +256,12 @@ class Store:
         during: str | date | None,
         last: DurationLike,
         as_: str,
-    ) -> _Wanted:
+    ) -> Wanted:
         frames.check_kind(as_)
         one = isinstance(venue, str) and isinstance(symbol, str)
-        chosen = [Instrument(str(venue), str(symbol))] if one else self._chosen(venue, symbol)
-        spans = [(i, chosen_range(start, end, during, last, lambda i=i: self._clock(i))) for i in chosen]  # type: ignore[misc]
-        return _Wanted(spans, not one, as_)
-
-    def _chosen(self, venue: Names, symbol: Names) -> list[Instrument]:
-        """The instruments that are kept of these venues and symbols. BadValue for a name that none of them has."""
-        kept = self.instruments()
-        venues, symbols = ([names] if isinstance(names, str) else names for names in (venue, symbol))
-        found = [i for i in kept if (venues is None or i.venue in venues) and (symbols is None or i.symbol in symbols)]
-        there = {name for i in found for name in (i.venue, i.symbol)}
-        lacking = [name for name in (*(venues or ()), *(symbols or ())) if name not in there]
-        if lacking or not found:
-            known = ", ".join(map(str, kept)) or "nothing"
-            raise BadValue(f"nothing is kept of {', '.join(lacking) or 'what was asked for'}; there is: {known}")
-        return found
+        those = [Instrument(str(venue), str(symbol))] if one else chosen(self.instruments(), venue, symbol)
+        spans = [(i, chosen_range(start, end, during, last, lambda i=i: self._clock(i))) for i in those]  # type: ignore[misc]
+        return Wanted(spans, not one, as_)
 
     def _clock(self, instrument: Instrument) -> int:
         tape = self._hot.newest_of_tape(instrument)
@@ -295,7 +270,7 @@ class Store:
     def _scan(
         self,
         kind: Kind,
-        wanted: _Wanted,
+        wanted: Wanted,
         names: Sequence[str],
         *,
         prices: Prices = (None, None),
@@ -304,13 +279,9 @@ class Store:
         scans = [Scan(i, self._reader.lasting(kind, i, *span), names, prices, status, wanted.named) for i, span in wanted.spans]
         return frames.scanned(scans, wanted.as_)
 
-    def _by_day(self, wanted: _Wanted, read: Callable[[Instrument, int, int], pa.Table]) -> Iterator[Any]:
+    def _by_day(self, wanted: Wanted, read: Callable[[Instrument, int, int], pa.Table]) -> Iterator[Any]:
         for instrument, span in wanted.spans:
-            for first, until in self._days(instrument, *span):
+            for first, until in self._answers.days(instrument, *span):
                 table = wanted.marked(instrument, read(instrument, first, until))
                 if len(table):
                     yield frames.converted(table, wanted.as_)
-
-    def _days(self, instrument: Instrument, first: int, until: int) -> Iterator[Bounds]:
-        for day in self._reader.days(instrument, first, until):
-            yield max(first, day * MINUTES_PER_DAY), min(until, (day + 1) * MINUTES_PER_DAY)

@@ -33,11 +33,18 @@ def delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
     firsts = found.firsts
     buy, sell, total, count = (_sums(values, firsts) for values in (found.buy, found.sell, found.total, found.count))
     low, high = _extremes(found.running(firsts), firsts)
-    with np.errstate(invalid="ignore"):
-        percent = 100.0 * (buy - sell) / total
-    columns = {"buy_volume": buy, "sell_volume": sell, "total_volume": total, "delta": buy - sell, "min_delta": low, "max_delta": high}
-    rest = {"delta_percent": percent, "trade_count": count, "minutes": _sums(np.ones_like(found.buy), firsts)}
-    return found.table({name: exact.floats(values, found.scale) for name, values in columns.items()} | rest, found.bars.starts, when)
+    columns: dict[str, object] = {
+        "buy_volume": found.volumes(buy),
+        "sell_volume": found.volumes(sell),
+        "total_volume": found.volumes(total),
+        "delta": found.volumes(buy - sell),
+        "min_delta": found.volumes(low),
+        "max_delta": found.volumes(high),
+        "delta_percent": 100.0 * exact.ratio(buy - sell, total),
+        "trade_count": count,
+        "minutes": _sums(np.ones_like(found.buy), firsts),
+    }
+    return found.table(columns, found.bars.starts, when)
 
 
 def cumulative_delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
@@ -58,10 +65,15 @@ def cumulative_delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataF
     closes = running[found.lasts]
     opens = np.where(begin == np.arange(len(begin)), 0, np.concatenate([[0], closes[:-1]])[: len(begin)])
     low, high = _extremes(running, found.firsts, opens)
-    columns = {"delta": closes - opens, "open": opens, "high": high, "low": low, "close": closes}
-    table: dict[str, object] = {"session": timestamps(found.bars.sessions)}
-    since = found.bars.sessions
-    return found.table(table | {name: exact.floats(values, found.scale) for name, values in columns.items()}, since, when)
+    columns: dict[str, object] = {
+        "session": timestamps(found.bars.sessions),
+        "delta": found.volumes(closes - opens),
+        "open": found.volumes(opens),
+        "high": found.volumes(high),
+        "low": found.volumes(low),
+        "close": found.volumes(closes),
+    }
+    return found.table(columns, found.bars.sessions, when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +95,13 @@ class _Steps:
 
     def running(self, since: Integers) -> Integers:
         """The delta after each minute, counted from the minute that each bar counts from."""
-        total = np.cumsum(self.buy - self.sell)
+        total: Integers = np.cumsum(self.buy - self.sell)
         before = np.concatenate([[0], total])[since]
         return total - np.repeat(before, self.lasts - self.firsts + 1)
+
+    def volumes(self, values: Integers) -> Floats:
+        """Whole sizes as volumes."""
+        return exact.floats(values, self.scale)
 
     def table(self, columns: dict[str, object], since: Integers, when: When) -> pd.DataFrame:
         known = wholeness_for(self.frame, when)

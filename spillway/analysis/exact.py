@@ -23,7 +23,7 @@ Number: TypeAlias = float | int | str | Decimal
 
 LIMIT = 10.0**15  # 15 digits: a float64's shortest text gives them back
 FINEST = 22  # 10**22 is the last power of ten that float64 holds exactly
-_ROOM = 2.0**62  # sums stay below it
+ROOM = 2**62  # what is computed with stays below it
 _SAMPLE = 1000
 
 
@@ -39,14 +39,16 @@ def scale_of(values: Floats, name: str) -> int:
         while not _shown(part, scale):
             scale += 1
             if scale > FINEST or largest * 10.0**scale > LIMIT:
-                raise BadValue(f"{name}: {_odd_one(part, scale - 1)!r} has more digits than a float64 gives back: round it first")
+                raise BadValue(
+                    f"{name}: {_odd_one(part, scale - 1)!r} has more digits than a float64 gives back: round it first"
+                )
     return scale
 
 
 def integers(values: Floats, scale: int, name: str) -> Integers:
     """Values as whole multiples of 10**-scale. BadValue where their sum may not fit in 64 bits, so that none of them wraps."""
     scaled = np.rint(values * 10.0**scale)
-    if len(scaled) and (np.abs(scaled).max() > LIMIT or np.abs(scaled).sum() >= _ROOM):
+    if len(scaled) and (np.abs(scaled).max() > LIMIT or np.abs(scaled).sum() >= ROOM):
         raise BadValue(f"{name}: {scale} decimals on values this large can't be summed exactly")
     return scaled.astype(np.int64)
 
@@ -71,6 +73,20 @@ def decimal_of(value: Number, what: str) -> Decimal:
 def decimals_of(number: Decimal) -> int:
     """How many decimals a number needs."""
     return max(0, -int(number.normalize().as_tuple().exponent))
+
+
+def ratio(part: Integers, whole: Integers) -> Floats:
+    """Part by whole; of nothing it is no number."""
+    quotient: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+    return quotient
+
+
+def fitting(values: Integers, times: int) -> Integers:
+    """Non-negative values, or their ranks where `times` the largest would not fit in 64 bits: in the same order either way."""
+    if not len(values) or int(values.max()) * times < ROOM:
+        return values
+    ranks: Integers = np.unique(values, return_inverse=True)[1]
+    return ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,8 +226,8 @@ def _grouped(bar: Integers, row: Integers, columns: list[Integers]) -> tuple[Int
         bar, row, columns = bar[inside], row[inside], [values[inside] for values in columns]
     if not len(row):
         return row, row, columns
-    low = row.min()
-    key = bar * int(row.max() - low + 1) + (row - low)
+    height = exact.fitting(row - row.min(), int(bar[-1]) + 2)
+    key = bar * (int(height.max()) + 1) + height
     if not (key[1:] > key[:-1]).all():
         order = np.argsort(key, kind="stable")
         starts = np.flatnonzero(changes(key[order]))

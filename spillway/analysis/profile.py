@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from spillway.analysis.columns import Frame
-from spillway.analysis.exact import Integers, Number
-from spillway.analysis.footprint import Footprint, How, footprint_of
+from spillway.analysis.exact import Integers, Number, ratio
+from spillway.analysis.footprint import Footprint, How, When, footprint_of
 from spillway.analysis.value_area import Method, area_of
 
 
@@ -37,7 +37,7 @@ def point_of_control(levels: Frame, **how: Unpack[How]) -> pd.DataFrame:
 
 
 def value_area(
-    levels: Frame, *, tick: Number, percent: Number = 70, method: Method | str = Method.TRADINGVIEW, **how: Unpack[How]
+    levels: Frame, *, tick: Number, percent: Number = 70, method: Method | str = Method.TRADINGVIEW, **when: Unpack[When]
 ) -> pd.DataFrame:
     """The prices around the point of control at which `percent` of a bar's volume was traded.
 
@@ -54,7 +54,7 @@ def value_area(
     Source: TradingView, Volume profile indicators: basic concepts, "Calculating value area", to which its footprint charts
     refer; Dalton, Mind over Markets, appendix 1, for two rows.
     """
-    found = footprint_of(levels, tick=tick, **how)
+    found = footprint_of(levels, tick=tick, **when)
     at = control_rows(found)
     area = area_of(found, at, percent, Method.of(method))
     total = found.per_bar(found.total)
@@ -65,14 +65,14 @@ def value_area(
             "vah": found.prices(area.high),
             "poc_volume": found.volumes(found.total[at]),
             "value_area_volume": found.volumes(area.volume),
-            "value_area_share": area.volume / total,
+            "value_area_share": ratio(area.volume, total),
             "total_volume": found.volumes(total),
         }
     )
 
 
 def volume_profile(
-    levels: Frame, *, tick: Number, percent: Number = 70, method: Method | str = Method.TRADINGVIEW, **how: Unpack[How]
+    levels: Frame, *, tick: Number, percent: Number = 70, method: Method | str = Method.TRADINGVIEW, **when: Unpack[When]
 ) -> pd.DataFrame:
     """Volume and delta at each price, of each bar, session, day (every="1d") or of all (every="all").
 
@@ -84,7 +84,7 @@ def volume_profile(
     Source: TradingView, Volume profile indicators: basic concepts. Its profiles tell up from down by the bars' direction;
     ours tell the aggressor of each trade, as its footprints mean to.
     """
-    found = footprint_of(levels, tick=tick, **how)
+    found = footprint_of(levels, tick=tick, **when)
     at = control_rows(found)
     area = area_of(found, at, percent, Method.of(method))
     inside = (found.row >= found.spread(area.low)) & (found.row <= found.spread(area.high))
@@ -96,7 +96,7 @@ def volume_profile(
             "total_volume": found.volumes(found.total),
             "delta": found.volumes(found.buy - found.sell),
             "trade_count": found.count,
-            "share": found.total / found.spread(found.per_bar(found.total)),
+            "share": ratio(found.total, found.spread(found.per_bar(found.total))),
             "poc": np.isin(np.arange(len(found.row)), at),
             "value_area": inside,
         },

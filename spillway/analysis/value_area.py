@@ -16,11 +16,9 @@ from typing import Self
 import numpy as np
 
 from pipeline.errors import BadValue
-from spillway.analysis.exact import Flags, Integers, Number, Share
+from spillway.analysis.exact import ROOM, Flags, Integers, Number, Share, fitting
 from spillway.analysis.footprint import Footprint
 from spillway.analysis.sessions import changes
-
-_ROOM = 2**62
 
 
 class Method(StrEnum):
@@ -60,8 +58,9 @@ def area_of(found: Footprint, control: Integers, percent: Number, method: Method
         return Area(control, control, volume)
     wanted = _Wanted.of(found.per_bar(found.total), share, method)
     steps = _ordered(_steps(found, control, method.stride))
-    taken = wanted.taken(steps, volume)
-    above, below = _reach(steps, taken, wanted.done(volume), found, control)
+    done = wanted.done(volume)
+    taken = wanted.taken(steps, volume) & ~done[steps.bar]
+    above, below = _reach(steps, taken, done, found, control, method)
     np.add.at(volume, steps.bar[taken], steps.volume[taken])
     return Area(found.row[control] - below, found.row[control] + above, volume)
 
@@ -138,14 +137,67 @@ def _ordered(steps: _Steps) -> _Steps:
     """By bar, in the order in which they are taken."""
     if not len(steps.bar):
         return steps
-    out = fitting(steps.out, 4 * len(steps.out))
-    later = (fitting(steps.met, 4 * len(steps.out)) * 2 + steps.side) * (int(out.max()) + 1) + out
+    out, met = fitting(steps.out, 2**32), fitting(steps.met, 2**32)  # below 2**30 each
+    later = (met * 2 + steps.side) * (int(out.max()) + 1) + out
     least = fitting(steps.least, int(steps.bar.max()) + 1)
     most = int(least.max())
     return steps.chosen(np.lexsort((later, steps.bar * (most + 1) + most - least)))
 
 
-def _reach(steps: _Steps, taken: Flags, done: Flags, found: Footprint, control: Integers) -> list[Integers]:
-    """How many rows above and below its point of control each area holds."""
-    method = Method.TRADINGVIEW
-    return []
+def _reach(steps: _Steps, taken: Flags, done: Flags, found: Footprint, control: Integers, method: Method) -> list[Integers]:
+    """How many rows above and below its point of control each area holds.
+
+    Those taken; and those without trades that come before the step with which the area ended, whether it took that or not.
+    """
+    end = steps.chosen(_ends(steps.bar, taken, method))
+    endless = np.ones(len(control), dtype=bool)
+    endless[end.bar] = False
+    reach = []
+    for side, edge in ((0, found.lasts), (1, found.firsts)):
+        extent = np.abs(found.row[edge] - found.row[control])
+        out = np.zeros(len(control), np.int64)
+        np.maximum.at(out, steps.bar[taken & (steps.side == side)], steps.out[taken & (steps.side == side)])
+        out[end.bar] = np.maximum(out[end.bar], _empty_before(end, side, method))
+        reach.append(np.where(done, 0, np.where(endless, extent, np.minimum(out * method.stride, extent))))
+    return reach
+
+
+def _ends(bar: Integers, taken: Flags, method: Method) -> Integers:
+    """Of each bar the step that ended it: the first that didn't fit, or the last that was taken. Some bars have none."""
+    new = changes(bar)
+    if method is Method.TRADINGVIEW:
+        return np.flatnonzero(~taken & (new | np.roll(taken, 1)))
+    final = np.roll(new, -1)
+    return np.flatnonzero(taken & (final | ~np.roll(taken, -1)))
+
+
+def _empty_before(end: _Steps, side: int, method: Method) -> Integers:
+    """How far out on a side all steps, with trades or without, come before the ends."""
+    above_first = end.met - (1 - end.side)  # of two gaps equally far out, the one above comes before the one below
+    other = np.where(end.least == 0, above_first, 0)
+    own = end.out - 1 if method is Method.TRADINGVIEW else end.out
+    return np.where(end.side == side, own, other)
+
+
+def _running_least(values: Integers, first: Flags) -> Integers:
+    """The smallest value so far in each run of rows; `first` marks where runs begin."""
+    return _running(np.minimum, -1, values, first)
+
+
+def _running_most(values: Integers, first: Flags) -> Integers:
+    """The largest value so far in each run of rows."""
+    return _running(np.maximum, 1, values, first)
+
+
+def _running(extreme: np.ufunc, sign: int, values: Integers, first: Flags) -> Integers:
+    """Each run is lifted beyond the one before, so that nothing is carried over."""
+    if not len(values):
+        return values
+    run = np.cumsum(first)
+    lift = int(values.max()) + 1
+    if lift * (int(run[-1]) + 1) >= ROOM:
+        distinct, rank = np.unique(values, return_inverse=True)
+        ranked: Integers = distinct[_running(extreme, sign, rank, first)]
+        return ranked
+    lifted: Integers = extreme.accumulate(values + sign * lift * run) - sign * lift * run
+    return lifted

@@ -37,8 +37,9 @@ def writer(path: Path, name: str, lines: int, most: int = 10**9) -> subprocess.P
 
 def told(process: subprocess.Popen[str]) -> int:
     """The lines that a writer says are in the file."""
-    output, _ = process.communicate(timeout=120)
-    return len([line for line in output.splitlines(keepends=True) if line.endswith("\n")])
+    with process:
+        assert process.stdout
+        return sum(1 for line in process.stdout if line.endswith("\n"))
 
 
 def entries(file: JsonLines) -> list[dict[str, object]]:
@@ -86,7 +87,7 @@ def test_processes_that_turn_the_file_over_at_once_lose_no_line(tmp_path: Path) 
     found = entries(file)
     for name in processes:
         assert [entry["n"] for entry in found if entry["by"] == name] == list(range(300))
-    assert len(file.older()) > 30
+    assert len(file.older()) > 20
     assert all(path.stat().st_size <= 10_000 for path in [*file.older(), file.path])
 
 
@@ -165,9 +166,13 @@ def test_a_name_that_is_no_file_of_ours_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_line_can_be_made_to_survive_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced = []
-    real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(stat.S_ISDIR(os.fstat(handle).st_mode)), real(handle))[1])
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(handle).st_mode))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     JsonLines(tmp_path / "a.jsonl", 10, fsync=True).append(b"1\n")
     assert synced == [False, True]  # the file, then the folder in which its name stands
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from collectors.ccxt_live import CcxtCollector
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
-from pipeline.errors import BadValue, Fenced, SpillwayError
+from pipeline.errors import BadValue, Fenced, SpillwayError, StorageError
 from pipeline.instrument import IdRule, Instrument
 from spillway import collecting
 from spillway.app import App, opened
@@ -191,9 +191,7 @@ async def test_two_processes_share_the_symbols_and_when_one_stops_the_other_take
 async def test_who_is_superseded_ends_with_that_error_itself(tmp_path: Path) -> None:
     async with world(tmp_path, "AUSDT", first=None) as (exchange, app, (first,)):
         await until(lambda: bool(first.symbols), first.task)
-        async for key in app.window.client.scan_iter("*lease*"):
-            await app.window.client.delete(key)  # it slept, and its time ran out
-        await app.window.acquire(Instrument("binance", "AUSDT"), "second", 3000)
+        await app.window.acquire(Instrument("binance", "AUSDT"), "second", 3000, dead_owner="first")
         with pytest.raises(Fenced, match="superseded"):
             await asyncio.wait_for(first.task, 10)
         assert await holders(app, "AUSDT") == ["second"]
@@ -209,6 +207,25 @@ async def test_who_stands_by_outlives_a_redis_that_dies_and_brings_it_back(tmp_p
             os.kill(app.server.pid, signal.SIGKILL)
             await until(lambda: second.symbols == {"AUSDT"}, second.task)
             await second.end()
+
+
+async def test_after_an_error_the_leases_are_free_at_once_and_no_flush_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = asyncio.all_tasks()
+
+    async def full(*args: object) -> None:
+        raise StorageError("no room for dead letters")
+
+    monkeypatch.setattr(Collection, "reject", full)
+    async with world(tmp_path, "AUSDT", "BUSDT", one=None) as (exchange, app, (process,)):
+        await until(lambda: exchange.listeners == 1 and process.symbols == {"AUSDT", "BUSDT"}, process.task)
+        exchange.say(b"no JSON")
+        with pytest.raises(StorageError, match="no room"):
+            await asyncio.wait_for(process.task, 10)
+        assert await holders(app, "AUSDT", "BUSDT") == [None, None]
+        await until(lambda: exchange.listeners == 0)
+        assert not [task for task in asyncio.all_tasks() - before if task.get_name().startswith(("flush", "write"))]
 
 
 # --- refused --------------------------------------------------------------------------------------------------------------

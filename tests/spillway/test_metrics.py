@@ -146,7 +146,7 @@ async def test_no_counter_goes_down_or_away_when_a_collector_ends_and_another_be
         await scrape(lambda: taken(service) > 200)
         exchange.upgrade_answers.append((403, {}))
         exchange.cut()
-        await scrape(lambda: not collection.collectors)
+        await scrape(lambda: bool(collection.refused) and not collection.feeds)
         assert samples(service.metrics())["spillway_lease_held", LABELS] == 0
         assert samples(service.metrics())["spillway_refused_symbols", (("venue", "binance"),)] == 1
         await scrape(lambda: taken(service) == 2_000)

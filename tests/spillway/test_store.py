@@ -60,6 +60,24 @@ def judged(levels: pd.DataFrame) -> judge.Levels:
     }
 
 
+def differing(store: Store, want: Store) -> list[str]:
+    """Which frames of one store are not, in each value and type, those of another."""
+    wrong = []
+    for what, options in (
+        ("levels", {}),
+        ("minutes", {}),
+        ("bars", {"every": "1h"}),
+        ("bars", {"every": "7h", "price_group": 5}),
+    ):
+        try:
+            pdt.assert_frame_equal(
+                getattr(store, what)(*BTC, **options), getattr(want, what)(*BTC, **options), check_exact=True
+            )
+        except AssertionError as error:
+            wrong.append(f"{what}: {error}")
+    return wrong
+
+
 def test_levels_of_all_three_places_are_exactly_the_trades(data: Path) -> None:
     with spillway.open(data) as store:
         assert judge.differences(judge.expected(rows()), judged(store.levels(*BTC))) == []
@@ -67,10 +85,7 @@ def test_levels_of_all_three_places_are_exactly_the_trades(data: Path) -> None:
 
 def test_hot_and_warm_rows_equal_the_cold_ones_to_the_byte_of_the_frame(data: Path, cold: Store) -> None:
     with spillway.open(data) as store:
-        pdt.assert_frame_equal(store.levels(*BTC), cold.levels(*BTC))
-        same = [c for c in cold.minutes(*BTC).columns if c not in ("status", "checksum")]
-        pdt.assert_frame_equal(store.minutes(*BTC)[same], cold.minutes(*BTC)[same])
-        pdt.assert_frame_equal(store.bars(*BTC, every="1h").iloc[:-1], cold.bars(*BTC, every="1h").iloc[:-1])
+        assert differing(store, cold) == []
 
 
 def test_a_range_is_read_from_its_start_up_to_and_without_its_end(data: Path, cold: Store) -> None:
@@ -132,26 +147,48 @@ def test_a_folder_with_no_redis_in_it_is_read_without_starting_one(tmp_path: Pat
     assert not (tmp_path / "empty").exists()
 
 
-def test_reading_sees_every_trade_once_while_minutes_move_from_redis_to_files_to_parquet(data: Path) -> None:
-    want = judge.expected(rows())
+def test_frames_stay_the_same_to_the_byte_while_minutes_move_from_redis_to_files_to_parquet(data: Path, cold: Store) -> None:
     moved = threading.Event()
+    failed: list[BaseException] = []
 
     def move() -> None:
-        succeed("spill", "--all", "--data", data)
-        succeed("compact", "--data", data)
-        moved.set()
+        try:
+            succeed("spill", "--all", "--data", data)
+            succeed("compact", "--data", data)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            moved.set()
 
     with spillway.open(data) as store:
         mover = threading.Thread(target=move)
         mover.start()
         reads = 0
         while not moved.is_set():
-            assert judge.differences(want, judged(store.levels(*BTC))) == []
-            assert store.minutes(*BTC)["trade_count"].sum() == 4800
+            assert differing(store, cold) == []
             reads += 1
         mover.join()
-        assert reads
-        assert judge.differences(want, judged(store.levels(*BTC))) == []
+        assert reads and not failed
+        assert differing(store, cold) == []
+
+
+def test_the_live_part_of_a_lazy_frame_is_not_seen_twice_when_it_is_compacted_before_it_is_read(
+    data: Path, cold: Store
+) -> None:
+    with spillway.open(data) as store:
+        frames = {kind: store.levels(*BTC, as_=kind) for kind in ("lazy", "duckdb")}
+        succeed("spill", "--all", "--data", data)
+        succeed("compact", "--data", data)
+        want = cold.levels(*BTC)
+        assert frames["lazy"].collect().to_arrow().to_pandas().equals(want)
+        assert frames["duckdb"].fetchall() == [tuple(row) for row in cold.levels(*BTC, as_="duckdb").fetchall()]
+
+
+def test_a_store_that_was_opened_before_anything_was_kept_sees_what_comes(tape: Path, tmp_path: Path) -> None:
+    with spillway.open(tmp_path / "data") as store:
+        assert store.levels(*BTC).empty
+        succeed("replay", tape, *ARGS, "--data", tmp_path / "data")
+        assert store.minutes(*BTC)["trade_count"].sum() == 4800
 
 
 def test_a_late_trade_shows_at_once_wherever_its_minute_lies(data: Path, tmp_path: Path) -> None:

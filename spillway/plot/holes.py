@@ -1,0 +1,85 @@
+"""What pictures know of each minute: whole, or degraded, unknown or absent. Pure; the rules are those of spillway/coverage.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from spillway.analysis.columns import Frame, Integers, minutes_of, names_of, require, series
+from spillway.coverage import NEEDED, STATES, WHOLE, coverage_of
+from spillway.plot.scale import runs
+
+SHOWN = ("degraded", "unknown", "absent")  # not whole: shaded
+_TIME = pa.timestamp("us", "UTC")
+_NONE: dict[str, Any] = {"first_trade_id": None, "last_trade_id": None, "missing": "[]", "trade_count": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of minutes of one state that is not whole."""
+
+    state: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """The stretches of a range that are not whole, and how many minutes they are, by state."""
+
+    spans: tuple[Span, ...] = ()
+    minutes: int = 0  # all of the range
+
+    def of(self, state: str) -> list[Span]:
+        """The stretches of one state."""
+        return [span for span in self.spans if span.state == state]
+
+    def count(self, state: str) -> int:
+        """The minutes of one state."""
+        return sum(span.end - span.start for span in self.of(state))
+
+    def text(self, state: str) -> str:
+        """What a legend says of a state."""
+        count = self.count(state)
+        return f"{state}: all {count:,} minutes" if count == self.minutes else f"{state}: {count:,} of {self.minutes:,} minutes"
+
+
+def holes_of(minutes: Frame | None, first: int, end: int) -> Holes:
+    """Of the minutes from `first` up to, and without, `end`. Without a frame of minutes nothing is known, and nothing told."""
+    if minutes is None or "status" not in names_of(minutes):
+        return Holes()
+    codes = states_of(minutes, first, end)
+    found = [Span(STATES[code], first + a, first + b) for code, a, b in runs(codes) if code >= len(WHOLE)]
+    return Holes(tuple(found), end - first)
+
+
+def states_of(minutes: Frame, first: int, end: int) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """Of each minute its place in STATES. A minute with no row is absent; or empty, where the frame has ids that prove it."""
+    return coverage_of(_table(minutes), first, end).codes
+
+
+def bounds(frame: Frame) -> tuple[int, int]:
+    """The first minute of a frame, and the one after its last."""
+    times: Integers = minutes_of(frame)
+    return int(times.min()), int(times.max()) + 1
+
+
+def _table(minutes: Frame) -> pa.Table:
+    require(minutes, ("timestamp", "status"))
+    times = minutes_of(minutes)
+    order = np.argsort(times, kind="stable")
+    columns = {name: _column(minutes, name, order) for name in NEEDED[1:]}
+    return pa.table({"timestamp": pa.array(times[order] * 60_000_000).cast(_TIME), **columns})
+
+
+def _column(minutes: Frame, name: str, order: Integers) -> pa.Array:
+    if name not in names_of(minutes):
+        return pa.array([_NONE[name]] * len(order), pa.int64() if name != "missing" else pa.string())
+    values = series(minutes, name).iloc[order]
+    if name in ("status", "missing"):
+        return pa.array(values.astype(str).tolist(), pa.string())
+    return pa.array([None if pd.isna(value) else int(value) for value in values], pa.int64())
