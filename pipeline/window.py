@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Self
 
+import hiredis
 import msgspec
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -147,6 +148,7 @@ class RedisWindow:
             )
         except ValueError:  # whose text may hold a part of the password
             raise BadValue(f"redis url {masked(url)}: expected redis://, rediss:// or unix:// and a valid address") from None
+        pool.connection_class = _packing(pool.connection_class)
         return cls(redis.Redis.from_pool(pool), masked(url))
 
     async def close(self) -> None:
@@ -326,6 +328,15 @@ class RedisWindow:
         self._asked.discard(task)
         if not task.cancelled():
             task.exception()  # whoever still waits gets it; where nobody does, it was meant for somebody who left
+
+
+def _packing(kind: type[Any]) -> type[Any]:
+    """A kind of connection that packs commands in C: a flush has hundreds of arguments, and redis-py packs them in Python."""
+
+    def pack_command(self: Any, name: str, *arguments: Any) -> list[bytes]:
+        return [hiredis.pack_command((*name.split(), *arguments))]  # a name may have two words: CONFIG SET
+
+    return type(f"Packing{kind.__name__}", (kind,), {"pack_command": pack_command})
 
 
 def masked(url: str) -> str:
