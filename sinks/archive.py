@@ -29,6 +29,7 @@ from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_f
 
 _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
 _HELD_DAYS = 4
+_WORTH_THREADS = 1 << 14  # rows: fewer are read sooner than threads are told to
 Prices: TypeAlias = tuple[float | None, float | None]  # the lowest and the highest that are wanted; None: any
 _T = TypeVar("_T")
 
@@ -107,7 +108,7 @@ class Archive:
     def parts_between(self, kind: Kind, instrument: Instrument, start: int, end: int) -> dict[int, Path]:
         """By day, the file that holds it, for tools that read Parquet themselves: what else is in the file doesn't count.
 
-        Days that lie between `start` and, without it, `end`. A later merge may replace a file: then it is gone, which they tell.
+        The days of the minutes from `start` up to, and without, `end`. A later merge may replace a file: then it is gone.
         """
         found = {}
         for day in self._days_between(instrument, start, end):
@@ -169,7 +170,8 @@ class Archive:
         with PartReader(self.part(kind, instrument, day), part) as reader:
             groups = reader.groups(start, end)
             whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)
-            table = reader.read(groups, names if whole else list(dict.fromkeys(["timestamp", *names])))
+            threads = sum(part.groups[i].rows for i in groups) >= _WORTH_THREADS
+            table = reader.read(groups, names if whole else list(dict.fromkeys(["timestamp", *names])), threads=threads)
         return (table if whole else _between(table, start, end)).select(list(names))
 
     # --- one minute -----------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from sinks.kept import KeptFiles
 from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode, month_of
 from sinks.merge import by_hour, concat, updated
 from sinks.minute_files import MinuteFiles
-from sinks.parquet import Part, PartReader, PartWriter, digest, minutes_in
+from sinks.parquet import Part, PartReader, PartWriter, damage, digest, minutes_in
 from sinks.part_writing import THREADS, checked, checks, facts, grouped, put, removed_on_failure, require_none
 from sinks.tables import LEVELS, MINUTES, Tables, starts
 
@@ -131,7 +131,13 @@ class Compactor:
         if not job.intake.taken:
             return None
         self._require_room(sum(mark.size for mark in job.intake.marks.values()), job.old)
+        self._require_very_parts(job.instrument, job.old)
         return checked(by_hour(updated(self.archive.read_day(job.instrument, job.old), fresh)))
+
+    def _require_very_parts(self, instrument: Instrument, old: Manifest) -> None:
+        """Before a generation is made of an older one: not every bit of a Parquet file is under a page's checksum."""
+        for line in chain.from_iterable(damage(self.archive.part(kind, instrument, old), old.part(kind)) for kind in KINDS):
+            raise StorageError(f"{line}: nothing was merged")
 
     def _require_room(self, size: int, old: Manifest | None) -> None:
         """A level takes 56 bytes in Parquet even where nothing can be compressed, and more than twice that in its file."""

@@ -81,6 +81,32 @@ def staged(path: Path, data: Data) -> Iterator[Path]:
         _remove(temporary)
 
 
+@contextmanager
+def streamed(path: Path) -> Iterator[Path]:
+    """Gives the name of an empty temporary file beside `path`, for who writes it piece by piece: see `settle_streamed`."""
+    make_folder(path.parent)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with explained(path, "written"):
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE))
+            crash.point("file.created")
+            yield temporary
+    finally:
+        _remove(temporary)
+
+
+def settle_streamed(temporary: Path, path: Path) -> None:
+    """Makes a streamed file durable and puts it under its final name."""
+    with explained(path, "written"):
+        handle = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # where it fails the file is lost: the job fails, and writes it anew the next time
+        finally:
+            os.close(handle)
+    crash.point("file.written")
+    rename(temporary, path)
+
+
 def rename(temporary: Path, path: Path) -> None:
     """Puts a staged file under its final name, in place of what was there."""
     with explained(path, "put in place"):

@@ -3,7 +3,8 @@
 The month's files are written beside the days, read back and compared; then its manifest is put in place, and from then on its
 days count there; only then the days' manifests and parts go. A run after a crash finds the days or the month, and gives the
 same bytes. A late minute makes its day a generation of its own again, which counts until the month is merged anew. That
-rewrites the month, seconds of work: leaving the day beside it is cheaper, but tools that read all files would count it twice.
+rewrites the month, a minute of work at most: leaving the day beside it is cheaper, but tools that read all files would count it
+twice. Days are read one at a time and written to the disk as they come, so a month needs no more memory than a day.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -55,9 +57,15 @@ class _Sources:
     minutes: list[Tables] = field(default_factory=list)
 
     @property
-    def files(self) -> dict[Path, int]:
-        """What will be read, with its bytes."""
-        return {self.archive.part(kind, self.instrument, day): day.part(kind).bytes for day in self.days for kind in KINDS}
+    def files(self) -> dict[Path, Part]:
+        """What will be read."""
+        return {self.archive.part(kind, self.instrument, day): day.part(kind) for day in self.days for kind in KINDS}
+
+    def require_whole(self) -> None:
+        """StorageError unless each file is the very one of its manifest: not every bit of it is under a page's checksum."""
+        for path, part in self.files.items():
+            for line in damage(path, part):
+                raise StorageError(f"{line}: nothing was merged")
 
     def hours(self) -> Iterator[Tables]:
         """All hours, each found to add up; the minutes are held back."""
@@ -116,8 +124,9 @@ class MonthMerger:
     # --- the way of a month ---------------------------------------------------------------------------------------------
 
     def _merge(self, sources: _Sources, month: str, old: Month | None) -> MonthReport:
-        size = sum(sources.files.values())
+        size = sum(part.bytes for part in sources.files.values())
         durable.require_room(self.archive.root, size + size // 8 + _ROOM + self._reserve)
+        sources.require_whole()
         new = self._write(sources, month, old.generation + 1 if old else 0)
         put(self._layout.month(sources.instrument, month), encode(new), self.archive.root)
         crash.point("month.manifest")
@@ -135,31 +144,33 @@ class MonthMerger:
 
     def _write(self, sources: _Sources, month: str, generation: int) -> Month:
         """Writes the month's next generation, reads it back and compares; it doesn't count yet."""
-        levels, minutes = PartWriter(LEVELS), PartWriter(MINUTES)
-        meant: dict[Kind, list[int]] = {"levels": [], "minutes": []}
-        for group in grouped(sources.hours()):
-            meant["levels"].append(digest(group.levels))
-            levels.add(group.levels)
-        for week in sources.weeks():
-            meant["minutes"].append(digest(week.minutes))
-            minutes.add(week.minutes)
-        parts = self._put_parts(sources, f"month-{generation}.parquet", {"levels": levels, "minutes": minutes}, meant)
+        file, first = f"month-{generation}.parquet", sources.days[0].day
+        paths = {kind: self._layout.part(kind, sources.instrument, first, file) for kind in KINDS}
+        with removed_on_failure(paths.values()), ExitStack() as stack:
+            temporary = {kind: stack.enter_context(durable.streamed(path)) for kind, path in paths.items()}
+            meant, writers = _filled(sources, temporary)
+            parts = self._put_parts(sources, paths, temporary, writers, meant)
         days = tuple(DayOfMonth(d.generation, d.levels.rows, d.content, d.open) for d in sources.days)
         names = (sources.instrument.venue, sources.instrument.symbol, month)
         return Month(FORMAT, *names, generation, parts["levels"], parts["minutes"], days)
 
     def _put_parts(
-        self, sources: _Sources, file: str, writers: dict[Kind, PartWriter], meant: dict[Kind, list[int]]
+        self,
+        sources: _Sources,
+        paths: dict[Kind, Path],
+        temporary: dict[Kind, Path],
+        writers: dict[Kind, PartWriter],
+        meant: dict[Kind, list[int]],
     ) -> dict[Kind, Part]:
         names = ("price_scale", "size_scale")
         says = facts(sources.instrument, {n: max(getattr(day.content, n) for day in sources.days) for n in names})
-        paths = [self._layout.part(kind, sources.instrument, sources.days[0].day, file) for kind in KINDS]
         found: dict[Kind, Part] = {}
         reading: list[Future[list[str]]] = []
-        with removed_on_failure(paths), ThreadPoolExecutor(THREADS, "merge") as pool:
-            for kind, path in zip(KINDS, paths, strict=True):
-                found[kind], data = writers[kind].finish(file, says)
-                put(path, data, self.archive.root)
+        with ThreadPoolExecutor(THREADS, "merge") as pool:
+            for kind, path in paths.items():
+                found[kind] = writers[kind].finish_file(path.name, says)
+                durable.settle_streamed(temporary[kind], path)
+                durable.sync_folder(path.parent, self.archive.root)
                 crash.point(f"month.{kind}")
                 reading += checks(path, found[kind], meant[kind], pool)
             require_none(reading)
@@ -206,3 +217,16 @@ class MonthMerger:
         for folder in {path.parent for path in found} - {self._layout.top("manifest", instrument)}:
             durable.remove_empty(folder)
         return len(found)
+
+
+def _filled(sources: _Sources, to: dict[Kind, Path]) -> tuple[dict[Kind, list[int]], dict[Kind, PartWriter]]:
+    """Both files of a month written but for their ends, and what each row group was meant to be."""
+    levels, minutes = PartWriter(LEVELS, to["levels"]), PartWriter(MINUTES, to["minutes"])
+    meant: dict[Kind, list[int]] = {"levels": [], "minutes": []}
+    for group in grouped(sources.hours()):
+        meant["levels"].append(digest(group.levels))
+        levels.add(group.levels)
+    for week in sources.weeks():
+        meant["minutes"].append(digest(week.minutes))
+        minutes.add(week.minutes)
+    return meant, {"levels": levels, "minutes": minutes}

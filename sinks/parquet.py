@@ -7,7 +7,9 @@ skipped; so the manifest names its SHA-256 and also says which minutes each row 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +33,11 @@ _DICTIONARY_BYTES = 8 << 20  # a column of many different numbers keeps its dict
 _SORTED = ("timestamp", "price_level")
 _MAGIC = b"PAR1"
 _MISSING = "the manifest names it, and it isn't there"
+
+
+_FOOTERS_HELD = 16
+_footers: dict[str, pq.FileMetaData] = {}  # parsed ones, by checksum: a merged month's takes longer than an hour's rows
+_footers_lock = threading.Lock()
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -58,10 +65,11 @@ class PartGone(StorageError):
 
 
 class PartWriter:
-    """Builds a Parquet file in memory, one row group per table given."""
+    """Builds a Parquet file in memory, or in the file `to`, one row group per table given."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._sink = pa.BufferOutputStream()
+    def __init__(self, schema: pa.Schema, to: Path | None = None) -> None:
+        self._to = to
+        self._sink = pa.OSFile(os.fspath(to), "wb") if to else pa.BufferOutputStream()
         self._writer = pq.ParquetWriter(
             self._sink,
             schema,
@@ -81,21 +89,36 @@ class PartWriter:
 
     def finish(self, file: str, facts: dict[str, str]) -> tuple[Part, memoryview]:
         """The file's bytes and what the manifest shall say of them; `facts` go into the file's own metadata."""
+        self._close(facts)
+        data = memoryview(self._sink.getvalue())
+        return self._part(file, data), data
+
+    def finish_file(self, file: str, facts: dict[str, str]) -> Part:
+        """The same of a part that was written to a file. That isn't durable yet."""
+        assert self._to is not None
+        self._close(facts)
+        self._sink.close()
+        with (
+            self._to.open("rb") as found,
+            mmap.mmap(found.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as data,
+        ):
+            return self._part(file, data)
+
+    def _close(self, facts: dict[str, str]) -> None:
         self._writer.add_key_value_metadata(facts)
         self._writer.close()
-        data = memoryview(self._sink.getvalue())
-        footer = data[-_footer_bytes(data[-8:]) :]
-        return (
-            Part(
-                file,
-                len(data),
-                hashlib.sha256(data).hexdigest(),
-                sum(g.rows for g in self.groups),
-                len(footer),
-                hashlib.sha256(footer).hexdigest(),
-                tuple(self.groups),
-            ),
-            data,
+
+    def _part(self, file: str, data: memoryview) -> Part:
+        footer = bytes(data[-_footer_bytes(bytes(data[-8:])) :])
+        return Part(
+            file,
+            len(data),
+            hashlib.sha256(data).hexdigest(),
+            sum(g.rows for g in self.groups),
+            len(footer),
+            hashlib.sha256(footer).hexdigest(),
+            tuple(self.groups),
         )
 
 
@@ -108,7 +131,10 @@ class PartReader:
         try:
             self._check_footer()
             with _understood(path):
-                self._parquet = pq.ParquetFile(self._file, page_checksum_verification=True)
+                self._parquet = pq.ParquetFile(
+                    self._file, metadata=_footers.get(part.footer_sha256), page_checksum_verification=True
+                )
+            _remember(part.footer_sha256, self._parquet.metadata)
         except BaseException:
             self._file.close()
             raise
@@ -175,6 +201,13 @@ def minutes_in(path: Path) -> set[int]:
         return set(starts(pq.ParquetFile(file, page_checksum_verification=True).read(columns=["timestamp"])))
 
 
+def _remember(checksum: str, footer: pq.FileMetaData) -> None:
+    with _footers_lock:
+        _footers[checksum] = footer
+        while len(_footers) > _FOOTERS_HELD:
+            del _footers[next(iter(_footers))]
+
+
 @contextmanager
 def _understood(path: Path) -> Iterator[None]:
     """Arrow's errors about a file's content as ours."""
@@ -196,7 +229,7 @@ def _opened(path: Path) -> Any:
         raise durable.failure(error, path, "read") from error
 
 
-def _footer_bytes(tail: memoryview) -> int:
+def _footer_bytes(tail: bytes) -> int:
     assert tail[4:] == _MAGIC
     return int.from_bytes(tail[:4], "little") + 8
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -175,6 +176,12 @@ def _sums(it: Described, tables: Tables, deep: bool) -> Iterator[Damage]:
 def _made_anew(it: Described, tables: Tables) -> Iterator[Damage]:
     edges = np.searchsorted(stamps(tables.levels), stamps(tables.minutes)).tolist()
     for row, (first, last) in zip(tables.minutes.to_pylist(), pairwise([*edges, len(tables.levels)]), strict=True):
-        minute = minute_from(it.instrument, row, tables.levels.slice(first, last - first))
-        if codec.split(codec.encode(minute), str(it.levels)).checksum != row["checksum"]:
-            yield it.damage(it.levels, f"{minute_text(minute.start)} is not the minute that was compacted, by its checksum")
+        try:
+            minute = minute_from(it.instrument, row, tables.levels.slice(first, last - first))
+            same = codec.split(codec.encode(minute), str(it.minutes)).checksum == row["checksum"]
+            why = "" if same else "its checksum differs"
+        except (SpillwayError, ValueError, msgspec.DecodeError) as error:
+            why = str(error)
+        if why:
+            when = f"{row['timestamp']:%Y-%m-%d %H:%M}"
+            yield it.damage(it.minutes, f"{when} is not the minute that was compacted: {why}")

@@ -97,10 +97,15 @@ class Answers:
         if known is None:
             return coverage_of(MINUTES.empty_table().select(COVERAGE), 0, 0)
         first, until = max(first, known[0]), max(min(until, known[1] + 1), first, known[0])
-        if minutes is None or _may_be_empty(minutes, first, until):
-            wide = max(first - MINUTES_PER_DAY, 0), until + MINUTES_PER_DAY
-            minutes = self._reader.minutes(instrument, *wide, COVERAGE)
-        return coverage_of(minutes.select(COVERAGE), first, until)
+        if minutes is None:
+            minutes = self._reader.minutes(instrument, first, until, COVERAGE)
+        before, after = _at_edges(minutes, first, until)
+        around = [minutes.select(COVERAGE)]
+        if not before:  # what the outer minutes are that aren't stored is told by the next ones that are
+            around.insert(0, self._reader.nearest(instrument, max(first - MINUTES_PER_DAY, 0), first, COVERAGE, latest=True))
+        if not after:
+            around.append(self._reader.nearest(instrument, until, until + MINUTES_PER_DAY, COVERAGE, latest=False))
+        return coverage_of(pa.concat_tables(around), first, until)
 
     def trades(self, instrument: Instrument, first: int, until: int, exact: bool) -> pa.Table:
         """Recorded trades. Warns of minutes that hold more than their recordings."""
@@ -111,9 +116,9 @@ class Answers:
         return found.trades
 
 
-def _may_be_empty(minutes: pa.Table, first: int, until: int) -> bool:
-    """Whether the outer minutes of a range aren't stored: then it takes their neighbours to tell what they are."""
+def _at_edges(minutes: pa.Table, first: int, until: int) -> tuple[bool, bool]:
+    """Whether the first and the last minute of a range are stored."""
     if not len(minutes):
-        return until > first
-    edges = [int(minutes["timestamp"][row].as_py().timestamp()) // 60 for row in (0, -1)]
-    return edges != [first, until - 1]
+        return first == until, first == until
+    low, high = (int(minutes["timestamp"][row].as_py().timestamp()) // 60 for row in (0, -1))
+    return low <= first, high >= until - 1

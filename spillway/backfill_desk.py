@@ -150,6 +150,9 @@ class Desk:
     async def _work(self, instrument: Instrument, job: _Job) -> None:
         try:
             outcome: tuple[str, str | bytes] = ("done", packed(await self._walked(instrument, job)))
+        except RedisUnavailable as error:  # the next look begins it anew
+            log.warning("backfill interrupted", instrument=str(instrument), range=job.request.id, error=str(error))
+            return
         except SpillwayError as error:
             outcome = ("failed", str(error))
         except Exception as error:  # a fault of ours must not end what collects

@@ -137,7 +137,7 @@ class Requests:
 
     async def _all(self, instrument: Instrument) -> list[Request]:
         values = await self.window.ask(self.window.client.hvals(_list(instrument)))
-        return sorted((msgspec.json.decode(value, type=Request) for value in values), key=lambda r: (r.asked_ns, r.id))
+        return sorted(filter(None, map(_request, values)), key=lambda r: (r.asked_ns, r.id))
 
     async def _tell(self, instrument: Instrument, request: Request, end: str, said: Mapping[str, str | bytes | int]) -> None:
         pairs = [text for pair in said.items() for text in pair]
@@ -146,6 +146,14 @@ class Requests:
     async def _script(self, script: str, instrument: Instrument, number: str, args: list[Any]) -> Any:
         keys = [_list(instrument), _progress(instrument, number)]
         return await self.window.ask(self.window.client.eval(script, len(keys), *keys, *args))
+
+
+def _request(value: bytes) -> Request | None:
+    """None for one of another version: it expires."""
+    try:
+        return msgspec.json.decode(value, type=Request)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _list(instrument: Instrument) -> str:

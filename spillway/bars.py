@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.minute import Status
@@ -41,7 +42,7 @@ def bars_of(minutes: pa.Table, length: int, known: Coverage) -> pa.Table:
         **volume,
         "trade_count": _reduced(np.add, taken["trade_count"], starts),
         "minutes": ends - starts + 1,
-        "status": _worst(minutes["status"].cast(pa.string()).to_pylist(), starts),
+        "status": _worst(minutes["status"], starts),
         "whole": known.whole_in(start[starts], length),
         "missing_ids": known.missing_in(start[starts], start[starts] + length),
     }
@@ -87,7 +88,6 @@ def _sums(values: NDArray[np.float64], starts: NDArray[np.int64], scale: int) ->
     return found
 
 
-def _worst(status: list[str], starts: NDArray[np.int64]) -> pa.Array:
-    rank = {s: n for n, s in enumerate(_WORST_FIRST)}
-    ranks = np.array([rank[s] for s in status], np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(_reduced(np.minimum, ranks, starts)), pa.array(_WORST_FIRST))
+def _worst(status: pa.ChunkedArray, starts: NDArray[np.int64]) -> pa.Array:
+    ranks = pc.index_in(status.cast(pa.string()), value_set=pa.array(_WORST_FIRST)).to_numpy()
+    return pa.DictionaryArray.from_arrays(pa.array(_reduced(np.minimum, ranks, starts), pa.int32()), pa.array(_WORST_FIRST))

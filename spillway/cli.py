@@ -57,6 +57,21 @@ class What(StrEnum):
     TRADES = "trades"
 
 
+class Picture(StrEnum):
+    """What `plot` draws."""
+
+    FOOTPRINT = "footprint"
+    BARS = "bars"
+    COVERAGE = "coverage"
+
+
+class Colour(StrEnum):
+    """What the colour of a footprint's cells tells."""
+
+    DELTA = "delta"
+    VOLUME = "volume"
+
+
 class LayoutName(StrEnum):
     """Whose columns `export` writes."""
 
@@ -304,6 +319,50 @@ def export(
     with progress() as report:
         done = _guarded(lambda: export_range(_settings(config, data), wanted, report))
     typer.echo("\n".join([f"{done.rows:,} rows written to {output}", *done.notes]))
+
+
+@app.command(epilog="Example: spillway plot --venue binance --symbol BTCUSDT --last 2h --every 5m --tick 10 -o chart.html")
+def plot(
+    venue: VenueOption,
+    symbol: SymbolOption,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .png, .svg or .html by its ending.")],
+    start: Annotated[
+        str | None, typer.Option("--from", help="First time, UTC: 2024-10, 2024-10-23 or 2024-10-23T14:30.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End time, UTC, itself left out.")] = None,
+    last: Annotated[
+        str | None, typer.Option("--last", help="Instead of --from: the last 90m, 36h, 7d before --to or now.")
+    ] = None,
+    what: Annotated[Picture, typer.Option(help="What to draw.")] = Picture.FOOTPRINT,
+    every: Annotated[str | None, typer.Option(help="A bar's length: 1m, 5m, 1h, 1d; default: what fits.")] = None,
+    tick: Annotated[
+        str | None, typer.Option(help="A row's height in the price's unit, such as 10; default: what fits.")
+    ] = None,
+    colour: Annotated[Colour, typer.Option(help="What the cells' colour tells.")] = Colour.DELTA,
+    imbalance: Annotated[str, typer.Option(help="From which ratio on a row is marked as imbalanced, in percent.")] = "300",
+    size: Annotated[str | None, typer.Option(help="Width and height in pixels, such as 1600x900.")] = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+) -> None:
+    """Draws a footprint chart, bars with cumulative delta, or a coverage calendar; an html file is to zoom into."""
+    from spillway import plot as pictures
+    from spillway.plot import job
+    from spillway.store import Store
+
+    instrument = _instrument(venue, symbol)
+
+    def work() -> pictures.Picture:
+        height, percent = _decimal("--tick", tick), _decimal("--imbalance", imbalance) or 300
+        pixels = None if size is None else job.size_of(size)
+        drawing = job.Drawing(
+            instrument, output, what.value, start, end, last, every, height, colour.value, percent, size=pixels
+        )
+        with Store(_settings(config, data)) as store:
+            picture = job.draw(store, drawing)
+        picture.save(output)
+        return picture
+
+    typer.echo(f"{_guarded(work).view.title}: {output}")
 
 
 def main() -> None:

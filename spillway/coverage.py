@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.errors import BadValue
@@ -76,7 +77,7 @@ def coverage_of(minutes: pa.Table, first: int, last: int) -> Coverage:
     """The coverage of the minutes from `first` up to, and without, `last`. `minutes` may reach beyond on both sides: by the
     neighbours it is told whether the outer ones are empty. It has the columns NEEDED."""
     at = stamps(minutes) // US_PER_MINUTE
-    states = np.array([_CODE[s] for s in minutes["status"].cast(pa.string()).to_pylist()], np.int8)
+    states = pc.index_in(minutes["status"].cast(pa.string()), value_set=pa.array(STATES)).to_numpy().astype(np.int8)
     codes = np.full(last - first, _CODE[ABSENT], np.int8)
     for gap_start, gap_end in _empty_spans(minutes, at, states):
         codes[max(gap_start - first, 0) : max(gap_end - first, 0)] = _CODE[EMPTY]
@@ -114,19 +115,21 @@ def _empty_spans(minutes: pa.Table, at: Integers, states: Codes) -> list[tuple[i
     holes = np.flatnonzero(np.diff(at) > 1)
     if not len(holes):
         return []
-    firsts, lasts = (minutes[name].to_pylist() for name in ("first_trade_id", "last_trade_id"))
+    before, after = (minutes.take(pa.array(holes + step)) for step in (0, 1))
+    lasts, firsts = before["last_trade_id"].to_pylist(), after["first_trade_id"].to_pylist()
     found = []
-    for hole in holes.tolist():
-        joins = lasts[hole] is not None and firsts[hole + 1] is not None and lasts[hole] + 1 == firsts[hole + 1]
+    for hole, left, right in zip(holes.tolist(), lasts, firsts, strict=True):
+        joins = left is not None and right is not None and left + 1 == right
         if joins and not (states[hole] == states[hole + 1] == _UNKNOWN):
             found.append((int(at[hole]) + 1, int(at[hole + 1])))
     return found
 
 
 def _missing(minutes: pa.Table, at: Integers, first: int, last: int) -> dict[int, tuple[IdRange, ...]]:
-    texts = minutes["missing"].to_pylist()
-    rows = [(minute, text) for minute, text in zip(at.tolist(), texts, strict=True) if text != "[]" and first <= minute < last]
-    return {minute: msgspec.json.decode(text, type=tuple[IdRange, ...]) for minute, text in rows}
+    lacking = np.flatnonzero(pc.not_equal(minutes["missing"], "[]").to_numpy() & (at >= first) & (at < last))
+    texts = minutes["missing"].take(pa.array(lacking)).to_pylist()
+    ranges = (msgspec.json.decode(text, type=tuple[IdRange, ...]) for text in texts)
+    return dict(zip(at[lacking].tolist(), ranges, strict=True))
 
 
 def _times(minutes: Integers) -> pa.Array:

@@ -27,9 +27,9 @@ from pipeline.instrument import Instrument
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S
 from sinks.compact import Compactor, DayReport
 from spillway.app import App, opened
-from spillway.chart import footprint_chart, price_chart
 from spillway.demo_live import INSTRUMENTS, LiveResult, collect_live
 from spillway.demo_proof import Proof, prove
+from spillway.plot.text import footprint_chart, price_chart
 from spillway.replay import ReplaySummary, replay
 from spillway.settings import Settings
 from spillway.store import Store

@@ -19,12 +19,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
 from sinks import durable
 
 _FORMULA = r"^[=+\-@\t\r]"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_AT_ONCE = 1 << 16  # rows
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -97,9 +97,11 @@ class CsvFile:
 
     def write(self, table: pa.Table) -> None:
         """Appends rows."""
-        texts = [_safe(column) if _is_text(column.type) else _text(column) for column in table.columns]
-        lines = pa.table(texts, names=table.column_names)
-        csv.write_csv(lines, self._file, csv.WriteOptions(include_header=False, quoting_style="needed"))
+        cells = [_quoted(_safe(column)) if _is_text(column.type) else _text(column) for column in table.columns]
+        if len(table):
+            rows = pc.binary_join_element_wise(*(pc.fill_null(cell, "").combine_chunks() for cell in cells), ",")
+            self._file.write(_joined(rows, "\n"))
+            self._file.write(b"\n")
 
     def close(self) -> None:
         """A csv file just ends."""
@@ -123,7 +125,7 @@ class JsonFile:
             pieces += [pa.scalar(opening), pc.fill_null(_json(column), "null").combine_chunks()]
         rows = pc.binary_join_element_wise(*pieces, pa.scalar("]" if self._values else "}"), "")
         self._file.write(b",\n" if self._begun else b"\n")
-        self._file.write(pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), ",\n")[0].as_py().encode())
+        self._file.write(_joined(rows, ",\n"))
         self._begun = True
 
     def close(self) -> None:
@@ -201,6 +203,18 @@ def _safe(column: pa.ChunkedArray) -> pa.ChunkedArray:
     texts = column.cast(pa.string())
     risky = pc.and_(pc.match_substring_regex(texts, _FORMULA), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
     return pc.if_else(risky, pc.binary_join_element_wise("'", texts, ""), texts)
+
+
+def _quoted(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts in quotes where csv needs them."""
+    inside = pc.replace_substring(texts, '"', '""')
+    return pc.if_else(pc.match_substring_regex(texts, r'[",\r\n]'), pc.binary_join_element_wise('"', inside, '"', ""), texts)
+
+
+def _joined(rows: pa.Array, separator: str) -> bytes:
+    """Texts in one; a portion at a time, for Arrow counts a text's bytes in 32 bits."""
+    lists = pa.ListArray.from_arrays([*range(0, len(rows), _AT_ONCE), len(rows)], rows)
+    return separator.join(pc.binary_join(lists, separator).to_pylist()).encode()
 
 
 def _json(column: pa.ChunkedArray) -> pa.ChunkedArray:

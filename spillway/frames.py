@@ -5,8 +5,9 @@ The only place that knows Polars and DuckDB; each is imported when it is asked f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.dataset as ds
 from pipeline.errors import BadValue, SpillwayError
 from pipeline.instrument import Instrument
 from sinks.archive import Prices
-from sinks.tables import US_PER_MINUTE
+from sinks.tables import TIME, US_PER_MINUTE
 from spillway.reading import STATUSES, Files, Lasting
 
 PANDAS, ARROW, POLARS, LAZY, DUCKDB = KINDS = ("pandas", "arrow", "polars", "lazy", "duckdb")
@@ -38,6 +39,17 @@ class Scan:
     prices: Prices = (None, None)
     status: Sequence[str] | None = None  # of minutes
     named: bool = False  # with columns venue and symbol in front
+
+    @property
+    def order(self) -> list[str]:
+        """What rows stand in order of."""
+        return [name for name in ("timestamp", "price_level") if name in self.found.loose.column_names]
+
+    def sortable(self) -> Scan:
+        """The same with the columns that it takes to sort, where it must be sorted."""
+        if not self.found.replaced:
+            return self
+        return replace(self, columns=list(dict.fromkeys([*self.columns, *self.order])))
 
 
 def check_kind(kind: str, kinds: Sequence[str] = KINDS) -> None:
@@ -76,13 +88,13 @@ def _lazy_frame(scans: Sequence[Scan]) -> Any:
 
 
 def _polars_frames(pl: ModuleType, scan: Scan) -> list[Any]:
-    """The range in time order, if no loose minute stands between archived ones: else by time within each instrument."""
-    frames = [_polars_files(pl, scan, files) for files in scan.found.files]
-    frames.append(_polars_shaped(pl, scan, pl.from_arrow(scan.found.loose).lazy()))
+    """The range in time order: sorted only where a loose minute stands between archived ones."""
+    wide = scan.sortable()
+    frames = [_polars_files(pl, wide, files) for files in scan.found.files]
+    frames.append(_polars_shaped(pl, wide, pl.from_arrow(scan.found.loose).lazy()))
     if not scan.found.replaced:
         return frames
-    order = [name for name in ("timestamp", "price_level") if name in scan.columns]
-    return [pl.concat(frames, how="vertical").sort(order)] if order else frames
+    return [pl.concat(frames, how="vertical").sort(scan.order).select([*_names(scan), *scan.columns])]
 
 
 def _polars_files(pl: ModuleType, scan: Scan, files: Files) -> Any:
@@ -124,19 +136,21 @@ def _lazy_relation(scans: Sequence[Scan]) -> Any:
     for number, scan in enumerate(scans):
         loose = f"loose_{number}"
         database.register(loose, ds.dataset(scan.found.loose))
-        rows = [_select(scan, _files_sql(files), _between(files)) for files in scan.found.files]
-        rows.append(_select(scan, loose, []))
+        wide, outdated = scan.sortable(), []
         if scan.found.replaced:
-            gone = f"replaced_{number}"
-            times = pa.array([m * US_PER_MINUTE for m in scan.found.replaced]).cast(pa.timestamp("us", tz="UTC"))
-            database.register(gone, pa.table({"timestamp": times}))
-            outdated = [f"timestamp not in (select timestamp from {gone})"]
-            rows = [_select(scan, _files_sql(files), [*_between(files), *outdated]) for files in scan.found.files] + rows[-1:]
-            order = ", ".join(name for name in ("timestamp", "price_level") if name in scan.columns)
-            rows = [f"select * from ({' union all '.join(rows)})" + (f" order by {order}" if order else "")]
-            rows = [f"select * from ({rows[0]})"]
+            database.register(f"replaced_{number}", _times_of(scan.found.replaced))
+            outdated = [f"timestamp not in (select timestamp from replaced_{number})"]
+        rows = [_select(wide, _files_sql(files), [*_between(files), *outdated]) for files in scan.found.files]
+        rows.append(_select(wide, loose, []))
+        if scan.found.replaced:
+            columns = ", ".join(f'"{name}"' for name in (*_names(scan), *scan.columns))
+            rows = [f"select {columns} from (select * from ({' union all '.join(rows)}) order by {', '.join(scan.order)})"]
         selects += rows
     return database.sql(" union all ".join(selects))
+
+
+def _times_of(minutes: Sequence[int]) -> pa.Table:
+    return pa.table({"timestamp": pa.array([m * US_PER_MINUTE for m in minutes]).cast(TIME)})
 
 
 def _select(scan: Scan, source: str, conditions: Sequence[str]) -> str:
@@ -179,15 +193,15 @@ def _names(scan: Scan) -> dict[str, str]:
 
 
 def _polars() -> ModuleType:
-    return _imported("Polars", lambda: __import__("polars"))
+    return _imported("Polars")
 
 
 def _duckdb() -> ModuleType:
-    return _imported("DuckDB", lambda: __import__("duckdb"))
+    return _imported("DuckDB")
 
 
-def _imported(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+def _imported(name: str) -> ModuleType:
     try:
-        return load()
+        return import_module(name.lower())
     except ImportError:
         raise NotInstalled(f'{name} is not installed: pip install "spillway[frames]"') from None

@@ -8,8 +8,8 @@ revision wins. A late trade takes a copy back into the window, and leaves the ot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,16 +88,24 @@ class Reader:
         names = list(MINUTES.names if columns is None else columns)
         needed = list(dict.fromkeys(["timestamp", *names])) if loose else names
         cold = _uniform(self._archive.read_minutes(instrument, first, last, needed))
-        table = _uniform(tables_of(list(loose.values()), exact=False).minutes)
+        table = _uniform(_heads_of(loose.values()))
         return _joined(cold, table, loose, ("timestamp",)).select(names)
+
+    def nearest(self, instrument: Instrument, first: int, last: int, columns: Sequence[str], *, latest: bool) -> pa.Table:
+        """The latest minute of a range that is kept, or the first one; no row where there is none."""
+        loose = [*self._hot.minutes(instrument), *self._listed(instrument, first, last)]
+        archived = starts(self._archive.read_minutes(instrument, first, last, ["timestamp"]))
+        found = [m for m in (*loose, *archived) if first <= m < last]
+        at = (max if latest else min)(found, default=first)
+        return self.minutes(instrument, at, at + 1 if found else at, columns)
 
     def lasting(self, kind: Kind, instrument: Instrument, first: int, last: int) -> Lasting:
         """The range for tools that read Parquet themselves."""
         loose = self._loose(instrument, first, last)
-        tables = tables_of(list(loose.values()), exact=False)
-        table = tables.levels if kind == "levels" else _uniform(tables.minutes)
-        parts = self._archive.parts_between(kind, instrument, first, last)
-        return Lasting(list(_files(parts, first, last)), table, [m for m in loose if day_of(m) in parts])
+        parts = list(loose.values())
+        table = tables_of(parts, exact=False).levels if kind == "levels" else _uniform(_heads_of(parts))
+        files = self._archive.parts_between(kind, instrument, first, last)
+        return Lasting(list(_files(files, first, last)), table, [m for m in loose if day_of(m) in files])
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 
@@ -132,6 +140,12 @@ class Reader:
             return []
         with folder_lock(folder):
             return self._files.between(instrument, first, last)
+
+
+def _heads_of(parts: Iterable[Parts]) -> pa.Table:
+    """The table of minutes. Of their levels, of which there may be many, it takes none: one each is read in vain."""
+    short = [replace(p, levels=p.levels.partition(b"\n")[0]) for p in parts]
+    return tables_of(short, exact=False).minutes
 
 
 def _files(parts: Mapping[int, Path], first: int, last: int) -> Iterator[Files]:

@@ -13,6 +13,7 @@ from spillway.analysis.columns import Frame, counts, minutes_of, numbers, requir
 from spillway.analysis.exact import Flags, Floats, Integers
 from spillway.analysis.footprint import VOLUMES, When, wholeness_for
 from spillway.analysis.sessions import Bars, Session, bars_of, changes
+from spillway.analysis.wholeness import Wholeness
 
 
 def delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
@@ -29,6 +30,7 @@ def delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
     Source: TradingView, Volume footprint charts (Delta; Delta, %; Min delta; Max delta) and ta.requestVolumeDelta, which
     steps through 1-minute bars as well. ATAS, Cluster Statistic, has the same from single trades.
     """
+    known = wholeness_for(minutes_or_levels, when, carries=True)
     found = _steps(minutes_or_levels, when)
     firsts = found.firsts
     buy, sell, total, count = (_sums(values, firsts) for values in (found.buy, found.sell, found.total, found.count))
@@ -44,7 +46,7 @@ def delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
         "trade_count": count,
         "minutes": _sums(np.ones_like(found.buy), firsts),
     }
-    return found.table(columns, found.bars.starts, when)
+    return found.table(columns, known, found.bars.starts, when)
 
 
 def cumulative_delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataFrame:
@@ -59,6 +61,7 @@ def cumulative_delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataF
     Source: TradingView, Cumulative Volume Delta (the candle's four values; Anchor period), with 1-minute intrabars.
     """
     when = {"session": Session(), **when}
+    known = wholeness_for(minutes_or_levels, when)
     found = _steps(minutes_or_levels, when)
     begin = found.bars.session_firsts()
     running = found.running(found.firsts[begin])
@@ -73,14 +76,13 @@ def cumulative_delta(minutes_or_levels: Frame, **when: Unpack[When]) -> pd.DataF
         "low": found.volumes(low),
         "close": found.volumes(closes),
     }
-    return found.table(columns, found.bars.sessions, when)
+    return found.table(columns, known, found.bars.sessions, when)
 
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
     """A row per minute, in time order, and the bars that they fall into."""
 
-    frame: Frame
     bars: Bars
     firsts: Integers  # of each bar, its first minute
     buy: Integers
@@ -91,20 +93,21 @@ class _Steps:
 
     @property
     def lasts(self) -> Integers:
-        return np.append(self.firsts[1:], len(self.buy))[: len(self.firsts)] - 1
+        """Of each bar, its last minute."""
+        ends: Integers = np.append(self.firsts[1:], len(self.buy))[: len(self.firsts)]
+        return ends - 1
 
     def running(self, since: Integers) -> Integers:
         """The delta after each minute, counted from the minute that each bar counts from."""
         total: Integers = np.cumsum(self.buy - self.sell)
-        before = np.concatenate([[0], total])[since]
+        before: Integers = np.concatenate([[0], total])[since]
         return total - np.repeat(before, self.lasts - self.firsts + 1)
 
     def volumes(self, values: Integers) -> Floats:
         """Whole sizes as volumes."""
         return exact.floats(values, self.scale)
 
-    def table(self, columns: dict[str, object], since: Integers, when: When) -> pd.DataFrame:
-        known = wholeness_for(self.frame, when)
+    def table(self, columns: dict[str, object], known: Wholeness | None, since: Integers, when: When) -> pd.DataFrame:
         answer = pd.DataFrame({"timestamp": timestamps(self.bars.starts), **columns})
         if known is None:
             return answer
@@ -120,7 +123,7 @@ def _steps(frame: Frame, when: When) -> _Steps:
     bars, number = bars_of(times[distinct], when.get("every"), when.get("session"))
     inside = number >= 0
     buy, sell, total, count = (_sums(values, distinct)[inside] for values in columns)
-    return _Steps(frame, bars, np.flatnonzero(changes(number[inside])), buy, sell, total, count, scale)
+    return _Steps(bars, np.flatnonzero(changes(number[inside])), buy, sell, total, count, scale)
 
 
 def _by_time(frame: Frame) -> tuple[Integers, list[Integers], int]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.errors import BadValue
 from spillway.analysis import exact
-from spillway.analysis.columns import Frame, counts, minutes_of, names_of, numbers, require, series, timestamps
+from spillway.analysis.columns import Frame, counts, minutes_of, names_of, numbers, require, timestamps
 from spillway.analysis.exact import Flags, Floats, Integers, Number
 from spillway.analysis.sessions import Bars, Session, bars_of, changes
 from spillway.analysis.wholeness import Wholeness
@@ -23,7 +23,8 @@ LEVELS = ("timestamp", "price_level", *VOLUMES, "trade_count")
 class When(TypedDict, total=False):
     """What bars an analysis is of, and what it does about holes.
 
-    every: "5m", "1h", ... from 1970 or from the session's start; "session"; "all" for one bar; None: the frame's own.
+    every: "5m", "1h", ... from 1970 or from the session's start; "session"; "all" for one bar, where there is no session;
+        None: the frame's own.
     session: where days begin and end. Without one, and with every="session", the UTC day.
     minutes: the minutes' frame (timestamp, status, and the trade ids). The answer then has a column `whole`: False where a
         bar holds a minute that is degraded, unknown or absent.
@@ -144,9 +145,19 @@ def tick_size(levels: Frame) -> Decimal:
 
 
 def footprint_of(levels: Frame, **how: Unpack[How]) -> Footprint:
-    """Levels as a footprint, regrouped as asked."""
+    """Levels as a footprint, regrouped as asked; with `whole`, and without what is not, if so asked."""
+    known = wholeness_for(levels, how, carries=True)
+    found = summed(levels, **how)
+    if known is None:
+        return found
+    whole = known.between(found.bars.starts, found.bars.ends)
+    judged = replace(found, whole=whole)
+    return judged.chosen(whole) if how.get("only_whole") else judged
+
+
+def summed(levels: Frame, **how: Unpack[How]) -> Footprint:
+    """Levels as a footprint, regrouped as asked, whether whole or not."""
     require(levels, LEVELS)
-    times = minutes_of(levels)
     rows, tick, price_scale = _rows(numbers(levels, "price_level"), how.get("tick"))
     volumes = [numbers(levels, name) for name in VOLUMES]
     size_scale = max(exact.scale_of(values, name) for values, name in zip(volumes, VOLUMES, strict=True))
@@ -154,43 +165,26 @@ def footprint_of(levels: Frame, **how: Unpack[How]) -> Footprint:
     if any((values < 0).any() for values in sums):
         raise BadValue("a volume is below 0")
     sums.append(counts(levels, "trade_count"))
-    bars, number = _bars(times, how)
+    bars, number = _bars(minutes_of(levels), how)
     firsts, row, (buy, sell, total, count) = _grouped(number, rows, sums)
-    found = Footprint(bars, firsts, row, buy, sell, total, count, tick, price_scale, size_scale)
-    return _judged(found, levels, times, how)
+    return Footprint(bars, firsts, row, buy, sell, total, count, tick, price_scale, size_scale)
 
 
-def wholeness_for(frame: Frame, how: When) -> Wholeness | None:
-    """What says which minutes are whole: the frame of minutes given, or the analysed frame where it has a status itself."""
-    minutes = how.get("minutes")
-    if minutes is None and "status" in names_of(frame):
-        minutes = frame
-    if minutes is None and how.get("only_whole") and "whole" not in names_of(frame):
-        raise BadValue("only_whole: nothing says which minutes are whole; expected minutes=, the frame of minutes")
-    return None if minutes is None else Wholeness.of(minutes)
+def wholeness_for(frame: Frame, how: When, *, carries: bool = False) -> Wholeness | None:
+    """What says which minutes are whole: the frame of minutes given, or the analysed frame where it has a status itself.
 
-
-def _judged(found: Footprint, levels: Frame, times: Integers, how: How) -> Footprint:
-    """With `whole`, and without what is not, if so asked."""
-    known = wholeness_for(levels, how)
-    if known:
-        whole = known.between(found.bars.starts, found.bars.ends)
-    elif "whole" in names_of(levels):
-        whole = _carried(found.bars, levels, times, how)
-    else:
-        return found
-    judged = replace(found, whole=whole)
-    return judged.chosen(whole) if how.get("only_whole") else judged
-
-
-def _carried(bars: Bars, levels: Frame, times: Integers, how: How) -> Flags:
-    """`whole` as the frame of levels says itself. It can't say so of longer bars: what is absent has no row in it."""
-    if how.get("every") is not None:
+    `carries`: or where it is a footprint that says so of its bars, and these stay as they are.
+    """
+    minutes, names = how.get("minutes"), names_of(frame)
+    if minutes is not None or "status" in names:
+        return Wholeness.of(frame if minutes is None else minutes)
+    if "whole" in names and carries and how.get("every") is None:
+        return Wholeness.carried(frame)
+    if "whole" in names:
         raise BadValue("whole: a footprint doesn't show which bars are absent; expected minutes=, the frame of minutes")
-    whole = np.ones(len(bars), dtype=bool)
-    broken = times[~series(levels, "whole").to_numpy(dtype=bool)]
-    whole[np.isin(bars.starts, broken)] = False
-    return whole
+    if how.get("only_whole"):
+        raise BadValue("only_whole: nothing says which minutes are whole; expected minutes=, the frame of minutes")
+    return None
 
 
 def _rows(prices: Floats, tick: Number | None) -> tuple[Integers, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING
 from typing import Unpack
 
 import numpy as np
@@ -121,7 +122,7 @@ def _least(min_volume: Number, scale: int) -> int:
     number = exact.decimal_of(min_volume, "min_volume")
     if number < 0:
         raise BadValue(f"min_volume {min_volume!r}: expected 0 or more")
-    return min(-int(-number.scaleb(scale) // 1), exact.ROOM)
+    return min(int(number.scaleb(scale).to_integral_value(ROUND_CEILING)), exact.ROOM)
 
 
 def _touching(found: Footprint) -> Flags:

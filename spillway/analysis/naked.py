@@ -9,7 +9,7 @@ import pandas as pd
 
 from spillway.analysis.columns import Frame, timestamps
 from spillway.analysis.exact import Integers
-from spillway.analysis.footprint import Footprint, How, footprint_of, wholeness_for
+from spillway.analysis.footprint import Footprint, How, summed, wholeness_for
 from spillway.analysis.profile import control_rows
 
 _AT_ONCE = 1_000_000  # cells compared at a time
@@ -29,10 +29,9 @@ def naked_points_of_control(levels: Frame, **how: Unpack[How]) -> pd.DataFrame:
     """
     chosen: How = {"every": "session", **how}
     known = wholeness_for(levels, chosen)
-    chosen["minutes"], chosen["only_whole"] = None, False
-    found = footprint_of(levels, **chosen)
+    found = summed(levels, **chosen)
     at = control_rows(found)
-    minutes = footprint_of(levels, tick=how.get("tick"), every="1m")
+    minutes = summed(levels, tick=how.get("tick"), every="1m")
     tested, until = _tested(found, at, minutes)
     columns: dict[str, object] = {
         "poc": found.prices(found.row[at]),

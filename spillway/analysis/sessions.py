@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -53,10 +54,13 @@ class Session:
         return starts, np.minimum(ends, np.append(starts[1:], ends[-1]))
 
     def _at(self, days: pd.DatetimeIndex, minute: int) -> Integers:
-        local = (days + timedelta(minutes=minute)).tz_localize(
-            self.zone, ambiguous=np.ones(len(days), dtype=bool), nonexistent="shift_forward"
-        )
-        return np.maximum.accumulate(local.as_unit("us").asi8 // US_PER_MINUTE)
+        """When the local clock first shows a time of each day, or a later one."""
+        wanted = days + timedelta(minutes=minute)
+        local = wanted.tz_localize(self.zone, ambiguous=np.ones(len(days), dtype=bool), nonexistent="NaT")
+        found = local.as_unit("us").asi8 // US_PER_MINUTE
+        for n in np.flatnonzero(local.isna()).tolist():
+            found[n] = _after_the_gap(wanted[n].to_pydatetime(), ZoneInfo(self.zone))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,15 @@ def bars_of(minutes: Integers, every: str | None, session: Session | None) -> tu
     """The bars that ascending minutes fall into, and of each minute the number of its bar, or -1 outside all sessions.
 
     `every`: "5m", "1h", ... from the session's start, or from 1970 without one; the last of a session may be shorter.
-    "session" (or "1d" with a session): one bar a session. "all": one for all. None: each minute its own.
+    "session" (or "1d" with a session): one bar a session. "all", without a session: one for all. None: each minute its own.
     """
     if not len(minutes):
         empty = np.empty(0, np.int64)
         return Bars(empty, empty, empty), empty
     if every in ("session", "1d") and (session or every == "session"):
         every, session = "session", session or Session()
+    if every == "all" and session:
+        raise BadValue("every='all': one bar can't reach over several sessions; expected session=None")
     begin, until = _spans(minutes, session)
     starts, ends = _cut(minutes, every, session, begin, until)
     inside = (begin <= minutes) & (minutes < until)
@@ -138,6 +144,17 @@ def _days(first: int, last: int, zone: str) -> tuple[pd.Timestamp, pd.Timestamp]
     """Local days, two to spare on each side: clocks have been set by up to a day."""
     local = timestamps(np.array([first, last])).tz_convert(zone).tz_localize(None).normalize()
     return local[0] - timedelta(days=2), local[1] + timedelta(days=2)
+
+
+def _after_the_gap(wanted: datetime, zone: ZoneInfo) -> int:
+    """The minute in which the clock goes on, of a local time that it skips."""
+
+    def shows(minute: int) -> datetime:
+        return datetime.fromtimestamp(minute * 60, zone).replace(tzinfo=None)
+
+    about = int(wanted.replace(tzinfo=UTC).timestamp()) // 60
+    around = range(about - 2 * MINUTES_PER_DAY, about + 2 * MINUTES_PER_DAY)
+    return around[bisect_left(around, wanted, key=shows)]
 
 
 def _clock(text: str) -> int:

@@ -14,7 +14,7 @@ from pipeline.errors import BadValue
 from spillway.analysis import exact
 from spillway.analysis.columns import Frame, minutes_of, numbers, require, timestamps
 from spillway.analysis.exact import Floats, Integers
-from spillway.analysis.footprint import How, When, footprint_of, wholeness_for
+from spillway.analysis.footprint import How, When, summed, wholeness_for
 from spillway.analysis.sessions import Bars, Session, bars_of, changes
 from spillway.analysis.wholeness import Wholeness
 
@@ -38,8 +38,7 @@ def vwap(levels: Frame, *, bands: Sequence[float] = BANDS, **how: Unpack[How]) -
     """
     chosen: How = {"session": Session(), **how}
     known = wholeness_for(levels, chosen)
-    chosen["minutes"], chosen["only_whole"] = None, False
-    found = footprint_of(levels, **chosen)
+    found = summed(levels, **chosen)
     price = (found.row * found.tick).astype(np.float64)
     base = _first_of_session(price[found.firsts], found.bars)
     weighed = _Weighed(price - np.repeat(base, found.sizes), found.total, found.firsts)
@@ -59,13 +58,12 @@ def vwap_of_bars(ohlcv: Frame, *, source: str = "hlc3", bands: Sequence[float] =
     if source not in _SOURCES:
         raise BadValue(f"source {source!r}: expected {', '.join(_SOURCES)}")
     chosen: When = {"session": Session(), **when}
+    known = wholeness_for(ohlcv, chosen)
     bars, prices, volume, scale = _ohlcv(ohlcv, chosen)
-    if not len(bars):
-        return _answer(_Weighed(np.empty(0), volume, volume), np.empty(0), (0, scale), bars, bands, None, when)
     price = np.stack([prices[name] for name in _SOURCES[source]]).mean(axis=0)
     base = _first_of_session(price, bars)
     weighed = _Weighed(price - base, volume, np.arange(len(bars)))
-    return _answer(weighed, base, (0, scale), bars, bands, wholeness_for(ohlcv, chosen), when)
+    return _answer(weighed, base, (0, scale), bars, bands, known, when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,8 @@ def _ohlcv(minutes: Frame, when: When) -> tuple[Bars, dict[str, Floats], Integer
     volume = numbers(minutes, "total_volume")
     scale = exact.scale_of(volume, "total_volume")
     found = {"open": prices["open"][firsts], "close": prices["close"][lasts]}
-    if len(firsts):
-        found |= {"high": np.maximum.reduceat(prices["high"], firsts), "low": np.minimum.reduceat(prices["low"], firsts)}
+    for name, extreme in (("high", np.maximum), ("low", np.minimum)):
+        found[name] = extreme.reduceat(prices[name], firsts) if len(firsts) else prices[name]
     return bars, found, _per_bar(exact.integers(volume, scale, "total_volume")[order], firsts), scale
 
 

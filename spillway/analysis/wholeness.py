@@ -46,6 +46,14 @@ class Wholeness:
         before = np.concatenate([[0], np.cumsum(held)]) if len(times) else np.empty(0, np.int64)
         return cls(times, whole.astype(np.int64), joined.astype(np.int64), before.astype(np.int64))
 
+    @classmethod
+    def carried(cls, footprint: Frame) -> Self:
+        """From a footprint's own timestamp and `whole`: of its bars only, each as if it were a minute."""
+        times = minutes_of(footprint)
+        bars = np.unique(times)
+        whole = ~np.isin(bars, times[~series(footprint, "whole").to_numpy(dtype=bool)])
+        return cls(bars, whole.astype(np.int64), np.zeros_like(bars), np.cumsum(whole) - whole)
+
     def between(self, starts: Integers, ends: Integers) -> Flags:
         """Whether each minute from a start up to and without its end is whole."""
         flags: Flags = self._until(ends) - self._until(starts) == ends - starts

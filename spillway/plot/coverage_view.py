@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import BadValue
-from spillway.analysis.columns import Frame, Integers, minutes_of, names_of, numbers
+from spillway.analysis.columns import Frame, minutes_of, names_of, numbers
+from spillway.analysis.exact import Integers
 from spillway.coverage import STATES, WHOLE
 from spillway.plot.holes import bounds, states_of
 from spillway.plot.scale import DAY, span_text

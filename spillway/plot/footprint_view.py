@@ -18,8 +18,10 @@ from spillway.plot.holes import Holes, bounds, holes_of
 from spillway.plot.scale import bar_length, length_text, plain, row_height, span_text
 from spillway.times import bar_minutes
 
-MOST_BARS, MOST_ROWS, MOST_CELLS = 400, 1000, 120_000
+MOST_BARS, MOST_ROWS, MOST_CELLS = 400, 1500, 120_000
 GOOD_BARS, GOOD_ROWS = 30, 56  # with so many there is room for the numbers
+FEW_ROWS = 12
+CROWDED = 120  # above so many bars candles and marks would hide the cells
 COLOURS = ("delta", "volume")
 
 
@@ -59,6 +61,17 @@ class FootprintView:
         return round((self.high - self.low) / self.tick)
 
     @property
+    def crowded(self) -> bool:
+        """Whether there is room for the cells only."""
+        return self.bars > CROWDED
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """From where to where the price axis goes: of a few rows only, each would be as high as a house."""
+        margin = self.tick * max(0.6, (FEW_ROWS - self.rows) / 2)
+        return self.low - margin, self.high + margin
+
+    @property
     def control(self) -> float:
         """The lower edge of the row at which most was traded."""
         return float(self.profile.loc[self.profile["poc"], "price"].iloc[0])
@@ -66,17 +79,17 @@ class FootprintView:
     def boxes(self) -> pd.DataFrame:
         """The candles as rows: x, up, bottom and top of the body, low and high of the wick, all at the edges of rows."""
 
-        def edge(prices: pd.Series) -> pd.Series:
-            return self.low + np.floor((prices - self.low) / self.tick + 1e-9) * self.tick
+        def edge(prices: exact.Floats) -> exact.Floats:
+            rows: exact.Floats = np.floor((prices - self.low) / self.tick + 1e-9)
+            return self.low + rows * self.tick
 
-        c = self.candles
-        body = c[["open", "close"]]
+        c = {name: self.candles[name].to_numpy(dtype=np.float64) for name in ("open", "high", "low", "close")}
         return pd.DataFrame(
             {
-                "x": c["x"],
+                "x": self.candles["x"],
                 "up": c["close"] >= c["open"],
-                "bottom": edge(body.min(axis=1)),
-                "top": edge(body.max(axis=1)) + self.tick,
+                "bottom": edge(np.minimum(c["open"], c["close"])),
+                "top": edge(np.maximum(c["open"], c["close"])) + self.tick,
                 "low": edge(c["low"]),
                 "high": edge(c["high"]) + self.tick,
             }
@@ -101,7 +114,7 @@ def footprint_view(
     if not len(levels):
         raise BadValue(f"{title or 'footprint'}: there is nothing to draw in this range")
     first, end = bounds(levels if minutes is None or not len(minutes) else minutes)
-    length = bar_minutes(every) if every else bar_length(end - first, GOOD_BARS, _native_minutes(levels))
+    length = bar_minutes(every) if every else bar_length(end - first, GOOD_BARS, _native_minutes(levels, minutes))
     start = first // length * length
     bars = -(-(end - start) // length)
     height = exact.decimal_of(tick, "tick") if tick is not None else auto_tick(levels)
@@ -145,8 +158,11 @@ def _check_size(bars: int, prices: exact.Floats, height: Decimal, length: int) -
         raise BadValue(f"a footprint of {rows:,} rows of {plain(height)}: expected at most {MOST_ROWS}; take higher rows")
 
 
-def _native_minutes(levels: Frame) -> int:
+def _native_minutes(levels: Frame, minutes: Frame | None) -> int:
+    """How long the bars are that the levels are grouped by already: of the store's own, a minute."""
     times = np.unique(minutes_of(levels))
+    if minutes is not None and np.isin(minutes_of(minutes), times).all():
+        return 1
     return max(1, int(np.gcd.reduce(np.diff(times)))) if len(times) > 1 else 1
 
 

@@ -1,4 +1,4 @@
-"""What pictures know of each minute: whole, or degraded, unknown or absent. Pure; the rules are those of spillway/coverage.py."""
+"""What pictures know of each minute: whole, or degraded, unknown or absent. Pure; the rules are those of coverage.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from spillway.analysis.columns import Frame, Integers, minutes_of, names_of, require, series
+from spillway.analysis.columns import Frame, minutes_of, names_of, require, series
+from spillway.analysis.exact import Integers
 from spillway.coverage import NEEDED, STATES, WHOLE, coverage_of
 from spillway.plot.scale import runs
 
@@ -37,6 +38,23 @@ class Holes:
     def of(self, state: str) -> list[Span]:
         """The stretches of one state."""
         return [span for span in self.spans if span.state == state]
+
+    def wide(self, state: str, shares: int = 800) -> list[tuple[int, float]]:
+        """The stretches of a state as they are drawn, start and length in minutes: each at least one of so many shares of the
+        range, so that the shortest is seen; those that then touch are one, so that they are few."""
+        least = self.minutes / shares
+        found: list[tuple[int, float]] = []
+        for span in self.of(state):
+            length = max(span.end - span.start, least)
+            if found and span.start <= found[-1][0] + found[-1][1]:
+                found[-1] = (found[-1][0], max(found[-1][1], span.start + length - found[-1][0]))
+            else:
+                found.append((span.start, length))
+        return found
+
+    def strength(self, state: str) -> float:
+        """How strongly a state is shaded: what is nearly everywhere needn't shout."""
+        return 0.14 if self.count(state) > 0.8 * self.minutes else 0.32
 
     def count(self, state: str) -> int:
         """The minutes of one state."""

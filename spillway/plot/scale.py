@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def row_height(span: Decimal, most: int, native: Decimal) -> Decimal:
     """The lowest row of 1, 2 or 5 times a power of ten of the data's own steps of which at most `most` fill `span`."""
     for power in range(40):
         for factor in (1, 2, 5):
-            height = native * factor * 10**power
+            height: Decimal = native * (factor * 10**power)
             if span / height < most:
                 return height
     raise BadValue(f"prices over {span}: too far apart for a picture")
@@ -44,8 +45,8 @@ def length_text(minutes: int) -> str:
 
 
 def plain(number: Decimal | float) -> str:
-    """A number in plain digits."""
-    text = f"{Decimal(repr(number) if isinstance(number, float) else number):f}"
+    """A number in plain digits, thousands apart."""
+    text = f"{Decimal(repr(number) if isinstance(number, float) else number):,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -100,4 +101,4 @@ def time_ticks(first: int, every: int, bars: int, most: int = 14) -> list[tuple[
 def runs(values: NDArray[np.int8]) -> Sequence[tuple[int, int, int]]:
     """Runs of one value: the value, where it begins, and where it ends."""
     cuts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return [(int(values[a]), a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True) if a < b]
+    return [(int(values[a]), a, b) for a, b in pairwise(cuts) if a < b]

@@ -13,7 +13,7 @@ STATE_COLOURS = {
     "empty": "#d3e8dc",
     "degraded": "#f08a24",
     "unknown": "#f3dc7a",
-    "absent": "#b3b8c2",
+    "absent": "#7d8491",
 }
 STATE_MEANING = {
     "complete": "complete",

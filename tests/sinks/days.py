@@ -16,6 +16,7 @@ from pipeline.minute import MINUTES_PER_DAY, Minute, Status
 from sinks.archive import Archive
 from sinks.compact import Compactor
 from sinks.minute_files import MinuteFiles
+from sinks.months import MonthMerger
 from sinks.tables import LEVELS, Tables, minute_from
 from tests.pipeline.builders import BTC, START, minute
 
@@ -72,6 +73,7 @@ class Store:
         self.files = MinuteFiles(folder / "storage")
         self.archive = Archive(folder / "archive")
         self.compactor = Compactor(self.files, self.archive)
+        self.merger = MonthMerger(self.archive)
 
     def put(self, *minutes: Minute) -> None:
         """Writes minute files as a spill would."""
@@ -91,6 +93,37 @@ class Store:
         """What the minute's file would hold by the archive."""
         found = self.archive.load(one.instrument, one.start)
         return codec.encode(found) if found else None
+
+
+MONTH = "2023-11"
+FIRST_OF_MONTH = DAY - 14
+LATE = START - 14 * MINUTES_PER_DAY + MINUTES_PER_DAY  # a minute of the month's second day
+
+
+def random_month(days: int = 3, *, minutes: int = 6) -> list[Minute]:
+    """Some minutes of each of a month's first days."""
+    first = [(FIRST_OF_MONTH + day) * MINUTES_PER_DAY for day in range(days)]
+    return [one for start in first for one in random_day(minutes, start=start)]
+
+
+def compacted_month(store: Store, days: int = 3) -> list[Minute]:
+    """A store whose month's days are compacted, and their minutes."""
+    minutes = random_month(days)
+    store.put(*minutes)
+    for day in store.files.days(BTC):
+        store.compactor.compact_day(BTC, day)
+    return minutes
+
+
+def late_month(store: Store) -> list[Minute]:
+    """A merged month of which one day got a late minute and a late revision since, which are compacted."""
+    minutes = compacted_month(store)
+    store.merger.merge_month(BTC, MONTH)
+    late = [random_minute(LATE, revision=2), random_minute(LATE + 1)]
+    store.put(*late)
+    store.compactor.compact_day(BTC, LATE // MINUTES_PER_DAY)
+    kept = [one for one in minutes if one.start != LATE]
+    return sorted([*kept, *late], key=lambda one: one.start)
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.minute import Minute
+from pipeline.minute import Minute, day_text
+from sinks.retention import Retention
 from tests.pipeline.builders import BTC
-from tests.sinks.days import DAY, Store, random_day, random_minute, tree
+from tests.sinks.days import DAY, FIRST_OF_MONTH, MONTH, Store, compacted_month, random_day, random_minute, tree
 
 pytestmark = pytest.mark.privileged
 
@@ -24,7 +25,8 @@ LOSE_POWER = """
 import fcntl, os, struct, sys
 from pathlib import Path
 from pipeline import crash
-from tests.sinks.days import BTC, DAY, Store, random_day, random_minute
+from sinks.retention import Limits, Retention, expired
+from tests.sinks.days import BTC, DAY, MONTH, Store, random_day, random_minute
 from tests.pipeline.builders import START
 folder, when, job = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 names = []
@@ -39,6 +41,12 @@ crash.point = point
 store = Store(folder)
 if job == "spill":
     store.put(*random_day(3), random_minute(START, revision=2))
+elif job == "merge":
+    store.merger.merge_month(BTC, MONTH)
+elif job == "retention":
+    found = Retention(store.files, store.archive)
+    for one in expired(found.units(), Limits(keep_days=1), DAY + 100):
+        found.remove(one, "2024-01-01T00:00:00Z")
 else:
     store.compactor.compact_day(BTC, DAY)
 lose_power(0)
@@ -107,6 +115,40 @@ def test_a_compaction_that_loses_power_at_any_step_loses_no_minute_and_ends_in_t
     other.put(*day)
     other.compactor.compact_day(BTC, DAY)
     assert tree(store.folder) == tree(other.folder)
+
+
+@pytest.mark.parametrize("when", range(1, 19))
+def test_a_merge_that_loses_power_at_any_step_loses_no_minute_and_ends_in_the_same_bytes(
+    when: int, disk: Disk, tmp_path: Path
+) -> None:
+    (disk.folder / "data").mkdir()
+    store = Store(disk.folder / "data")
+    minutes = compacted_month(store, days=2)
+    assert disk.lose_power(when, "merge")
+    found = store.archive.read_minutes(BTC, 0, 1 << 30, ["timestamp"])
+    assert len(found) == len(minutes) and store.holds(minutes)
+    store.merger.merge_month(BTC, MONTH)
+    other = Store(tmp_path / "other")
+    compacted_month(other, days=2)
+    other.merger.merge_month(BTC, MONTH)
+    assert tree(store.folder) == tree(other.folder) and store.holds(minutes)
+
+
+@pytest.mark.parametrize("when", range(1, 15))
+def test_a_retention_that_loses_power_at_any_step_left_each_day_whole_or_is_known_to_have_removed_it(
+    when: int, disk: Disk
+) -> None:
+    (disk.folder / "data").mkdir()
+    store = Store(disk.folder / "data")
+    minutes = compacted_month(store, days=2)
+    assert disk.lose_power(when, "retention")
+    there, gone = store.archive.days(BTC), store.archive.catalog.removed_days(BTC)
+    assert sorted([*there, *gone]) == [FIRST_OF_MONTH, FIRST_OF_MONTH + 1]
+    assert store.holds(one for one in minutes if one.start // 1440 in there)
+    found = Retention(store.files, store.archive)
+    found.finish()
+    left = {name.rpartition("date=")[2][:10] for name in tree(store.folder) if "date=" in name}
+    assert left == {day_text(day) for day in there}
 
 
 @pytest.mark.parametrize("when", range(1, 13))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -18,7 +17,7 @@ from collectors.live import LiveCollector
 from collectors.simulator import SimTrade, Simulator, synthetic_trades
 from collectors.venues.venue import VENUES, Venue
 from pipeline.instrument import IdRule, Instrument
-from pipeline.minute import Gap, minute_text
+from pipeline.minute import Gap
 from pipeline.trade import NS_PER_MINUTE, RawTrades, Reject
 from pipeline.writer import Raws
 from spillway.app import App
@@ -84,13 +83,13 @@ class Nobody:
 
 @asynccontextmanager
 async def exchange_with_a_past(venue: Venue, trades: Sequence[SimTrade], past: int = PAST) -> AsyncIterator[Simulator]:
-    """Goes on at its rate whoever listens; `past` trades are over when we come."""
+    """Others heard `past` trades before us; then it waits for us, and goes on at its rate while we listen."""
 
     async def reject(symbol: str, *rejects: Reject) -> None:
         raise AssertionError(rejects)
 
     symbol, stop = trades[0].symbol, asyncio.Event()
-    async with Simulator(trades, venue=venue.name, rate=RATE) as exchange:
+    async with Simulator(trades, venue=venue.name, rate=RATE, lossy=False) as exchange:
         others = LiveCollector(
             venue=venue,
             symbols=[symbol],
@@ -102,15 +101,15 @@ async def exchange_with_a_past(venue: Venue, trades: Sequence[SimTrade], past: i
         listening = asyncio.create_task(others.run(stop))
         try:
             await until(lambda: len(exchange.happened) >= past)
-            yield exchange
         finally:
             stop.set()
             await listening
+        yield exchange
 
 
-async def until(holds: object) -> None:
+async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # type: ignore[operator]
+        while not holds():
             await asyncio.sleep(0.01)
 
 
@@ -138,16 +137,13 @@ class Running:
         until_ns = None if end is None else (start + end) * NS_PER_MINUTE
         return Request((start + first) * NS_PER_MINUTE, until_ns, price_group, time.time_ns())
 
-    def text(self, minute: int) -> str:
-        return minute_text(self.trades[0].ts_ns // NS_PER_MINUTE + minute)
-
     async def put(self, request: Request) -> Request:
         await self.requests.put(self.instrument, request, new=True)
         return request
 
-    async def until_told(self, request: Request, holds: object) -> Told:
+    async def until_told(self, request: Request, holds: Callable[[Told], object]) -> Told:
         async with asyncio.timeout(DEADLINE_S):
-            while not holds(told := await self.requests.told(self.instrument, request)):  # type: ignore[operator]
+            while not holds(told := await self.requests.told(self.instrument, request)):
                 await asyncio.sleep(0.01)
         return told
 
@@ -181,7 +177,3 @@ async def running(
     finally:
         stop.set()
         await asyncio.gather(*tasks)
-
-
-def data_of(folder: Path) -> Path:
-    return folder / "data"

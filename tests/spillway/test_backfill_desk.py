@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,18 +17,29 @@ from pipeline.errors import SpillwayError, WriterHeld
 from pipeline.trade import NS_PER_MINUTE
 from spillway.app import App, opened
 from spillway.backfill_asking import Asker
-from spillway.backfill_desk import AT_ONCE
 from spillway.backfill_requests import ANNOUNCED, MOST
 from spillway.backfill_summary import BackfillSummary, unpacked
 from spillway.settings import Settings
-from tests.pipeline.redis_contents import restore, snapshot
 from tests.spillway.running_service import PAST, PER_MINUTE, Running, exchange_with_a_past, running, tape, until
+
+# Whole, while the writer goes on; the lease would have run out.
+SNAPSHOT = """
+local all = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if not string.find(key, ':lease$') then all[#all + 1] = key; all[#all + 1] = redis.call('DUMP', key) end
+end
+return all
+"""
+GO_BACK = """
+redis.call('FLUSHDB')
+for i = 1, #ARGV, 2 do redis.call('RESTORE', ARGV[i], 0, ARGV[i + 1]) end
+"""
 
 
 class PagesOneByOne(Past):
     """Each page waits for something."""
 
-    turn: Callable[[], Awaitable[None]]
+    turn: Callable[[], Awaitable[object]]
 
     async def pages(self, span: Span) -> AsyncIterator[Page]:
         async for page in super().pages(span):
@@ -93,12 +103,11 @@ async def test_all_history_is_fetched_exactly_and_live_trades_flow_between_its_p
         pages.turn = live_trades_flow
         summary = await summary_of(it)
         assert flowed > PAST // VENUES[venue].limits.page_size / 2
-        assert summary.counts.taken >= PAST - 1
+        assert summary.counts.taken >= PAST - 100  # Kraken tells some of the past to who subscribes
         assert summary.counts.sealed >= PAST // PER_MINUTE - 1
         assert summary.gap_ids == 0
         await it.all_told()
         assert await it.requests.of(it.instrument) == []
-        await until(lambda: not it.exchange.listeners or it.exchange.done.is_set())
     async with opened(Settings(data_dir=tmp_path)) as it.app:
         assert await it.differences(it.trades) == []
 
@@ -123,7 +132,7 @@ async def test_a_service_that_ends_in_the_midst_leaves_it_to_the_next_one(
     tmp_path: Path, venue: str, pages: type[PagesOneByOne]
 ) -> None:
     some = asyncio.Semaphore(2)
-    pages.turn = lambda: some.acquire()  # type: ignore[assignment,return-value]
+    pages.turn = some.acquire
     async with stage(tmp_path, venue) as (app, exchange, trades):
         async with running(app, venue, exchange, trades) as it:
             request = await it.put(it.request())
@@ -141,18 +150,19 @@ async def test_a_service_that_ends_in_the_midst_leaves_it_to_the_next_one(
 async def test_what_a_redis_that_went_back_forgot_is_fetched_again(
     tmp_path: Path, venue: str, pages: type[PagesOneByOne], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.writer.RING_TRADES", 100)  # so that the writer can't tell it all again
-    seen, earlier = 0, {}
+    monkeypatch.setattr("pipeline.ring.RING_TRADES", 100)  # so that the writer can't tell it all again
+    seen, earlier = 0, []
     async with service(tmp_path, venue) as it:
-        client = it.app.window.client
+        client, writer = it.app.window.client, it.collection.feeds[it.instrument.symbol].writer
 
         async def back_now_and_then() -> None:
             nonlocal seen, earlier
             seen += 1
             if seen == 2:
-                earlier = await snapshot(client)
+                earlier, before = await client.eval(SNAPSHOT, 0), writer.counts.flushes
+                await until(lambda: writer.counts.flushes > before + 1)
             elif seen == 6:
-                await restore(client, earlier)
+                await client.eval(GO_BACK, 0, *earlier)
 
         pages.turn = back_now_and_then
         summary = await summary_of(it)
@@ -163,11 +173,9 @@ async def test_what_a_redis_that_went_back_forgot_is_fetched_again(
         assert await it.differences(it.trades) == []
 
 
-async def test_two_ranges_of_one_instrument_are_fetched_one_after_the_other(
-    tmp_path: Path, pages: type[PagesOneByOne]
-) -> None:
+async def test_two_ranges_of_one_instrument_are_fetched_one_after_the_other(tmp_path: Path, pages: type[PagesOneByOne]) -> None:
     gate = asyncio.Event()
-    pages.turn = lambda: gate.wait()  # type: ignore[assignment,return-value]
+    pages.turn = gate.wait
     async with service(tmp_path) as it:
         first, second = await it.put(it.request(0, 5)), await it.put(it.request(3, 9))
         told = await it.until_told(second, lambda told: told.what)
@@ -186,13 +194,12 @@ async def test_the_bounds_hold(tmp_path: Path, pages: type[PagesOneByOne]) -> No
             await it.put(it.request(0, end))
         with pytest.raises(SpillwayError, match=f"{MOST} backfills wait for it already"):
             await it.put(it.request(0, MOST + 1))
-        asked = await it.until_told(it.request(0, 1), lambda told: told.beat)
-        assert not asked.over
+        for end in range(1, MOST + 1):
+            assert not (await it.until_told(it.request(0, end), lambda told: told.beat)).over
         client, tag = it.app.window.client, it.instrument.tag
         keys = [key async for key in client.scan_iter(match=f"trades_window:{tag}:backfill*")]
         assert len(keys) == 1 + MOST
         assert all([await client.ttl(key) > 0 for key in keys])
-        assert AT_ONCE >= 1
 
 
 async def test_a_venue_that_refuses_ends_it_with_what_it_said_and_live_trades_go_on(
@@ -235,17 +242,19 @@ def asker(it: Running, first: int, end: int | None, said: list[str], shown: list
 async def test_who_asks_is_told_how_far_it_is_and_what_became_of_it(tmp_path: Path, pages: type[PagesOneByOne]) -> None:
     shown: list[str] = []
     said: list[str] = []
-    pages.turn = lambda: until(lambda: "backfill" in shown or not shown or len(said) == 1)  # type: ignore[assignment,return-value]
+    pages.turn = lambda: until(lambda: "backfill" in shown or not shown or len(said) == 1)
     async with service(tmp_path) as it:
         summary = await asker(it, 0, 9, said, shown).ask(WriterHeld("held"))
         assert summary is not None
-        assert summary.counts.taken == sum(t.ts_ns // NS_PER_MINUTE < it.request(9).since_ns // NS_PER_MINUTE for t in it.trades)
+        assert summary.counts.taken == sum(
+            t.ts_ns // NS_PER_MINUTE < it.request(9).since_ns // NS_PER_MINUTE for t in it.trades
+        )
         assert [line for line in said if "it fetches this beside its live trades" in line] == said[:1]
 
 
 async def test_who_leaves_may_come_back_and_gets_the_outcome_once(tmp_path: Path, pages: type[PagesOneByOne]) -> None:
     gate = asyncio.Event()
-    pages.turn = lambda: gate.wait()  # type: ignore[assignment,return-value]
+    pages.turn = gate.wait
     said: list[str] = []
     async with service(tmp_path) as it:
         first = asyncio.create_task(asker(it, 0, 9, said, []).ask(WriterHeld("held")))
@@ -266,7 +275,7 @@ async def test_who_leaves_may_come_back_and_gets_the_outcome_once(tmp_path: Path
 
 async def test_a_request_that_redis_forgot_is_left_again(tmp_path: Path, pages: type[PagesOneByOne]) -> None:
     gate = asyncio.Event()
-    pages.turn = lambda: gate.wait()  # type: ignore[assignment,return-value]
+    pages.turn = gate.wait
     async with service(tmp_path) as it:
         said: list[str] = []
         asking = asyncio.create_task(asker(it, 0, 9, said, []).ask(WriterHeld("held")))

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from spillway.cli import app
 from tests import judge, tapes
 
-COMMANDS = ("demo", "run", "replay", "backfill", "spill", "compact", "retention", "verify", "status", "gaps", "export")
+COMMANDS = ("demo", "run", "replay", "backfill", "spill", "compact", "retention", "verify", "status", "gaps", "export", "plot")
 BTC = ("--venue", "binance", "--symbol", "BTCUSDT")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandas.testing as pdt
@@ -62,17 +63,12 @@ def judged(levels: pd.DataFrame) -> judge.Levels:
 
 def differing(store: Store, want: Store) -> list[str]:
     """Which frames of one store are not, in each value and type, those of another."""
+    asked: list[tuple[str, dict[str, Any]]] = [("levels", {}), ("minutes", {}), ("bars", {"every": "1h"})]
     wrong = []
-    for what, options in (
-        ("levels", {}),
-        ("minutes", {}),
-        ("bars", {"every": "1h"}),
-        ("bars", {"every": "7h", "price_group": 5}),
-    ):
+    for what, options in [*asked, ("bars", {"every": "7h", "price_group": 5}), ("coverage", {"by": "hour"})]:
+        mine, theirs = (getattr(one, what)(*BTC, **options) for one in (store, want))
         try:
-            pdt.assert_frame_equal(
-                getattr(store, what)(*BTC, **options), getattr(want, what)(*BTC, **options), check_exact=True
-            )
+            pdt.assert_frame_equal(mine, theirs, check_exact=True)
         except AssertionError as error:
             wrong.append(f"{what}: {error}")
     return wrong
@@ -172,16 +168,14 @@ def test_frames_stay_the_same_to_the_byte_while_minutes_move_from_redis_to_files
         assert differing(store, cold) == []
 
 
-def test_the_live_part_of_a_lazy_frame_is_not_seen_twice_when_it_is_compacted_before_it_is_read(
-    data: Path, cold: Store
-) -> None:
+def test_what_a_lazy_frame_took_from_redis_is_not_seen_twice_when_it_is_compacted_meanwhile(data: Path, cold: Store) -> None:
     with spillway.open(data) as store:
         frames = {kind: store.levels(*BTC, as_=kind) for kind in ("lazy", "duckdb")}
         succeed("spill", "--all", "--data", data)
         succeed("compact", "--data", data)
         want = cold.levels(*BTC)
-        assert frames["lazy"].collect().to_arrow().to_pandas().equals(want)
-        assert frames["duckdb"].fetchall() == [tuple(row) for row in cold.levels(*BTC, as_="duckdb").fetchall()]
+        pdt.assert_frame_equal(frames["lazy"].collect().to_arrow().to_pandas(), want)
+        pdt.assert_frame_equal(frames["duckdb"].to_arrow_table().to_pandas(), want)
 
 
 def test_a_store_that_was_opened_before_anything_was_kept_sees_what_comes(tape: Path, tmp_path: Path) -> None:
@@ -207,3 +201,35 @@ def test_a_late_trade_shows_at_once_wherever_its_minute_lies(data: Path, tmp_pat
     assert judge.differences(want, judge.stored(data)) == []
     with spillway.open(data) as store:
         assert judge.differences(want, judged(store.levels(*BTC))) == []
+
+
+def test_a_late_trade_is_never_half_there_while_its_minute_goes_through_all_places_again(data: Path, tmp_path: Path) -> None:
+    """Each read gives the minutes as they were before the late trades or after them, and never goes back."""
+    succeed("spill", "--all", "--data", data)
+    succeed("compact", "--data", data)
+    told = list(rows())
+    late = [told[20 * n + 3] | {"id": str(4801 + at), "price": "12345.5"} for at, n in enumerate((2, 50, 200))]
+    tape = judge.write_tape(tmp_path / "late.csv", late)
+    moved = threading.Event()
+
+    def move() -> None:
+        try:
+            succeed("replay", tape, *ARGS, "--data", data)
+            succeed("spill", "--all", "--data", data)
+            succeed("compact", "--data", data)
+        finally:
+            moved.set()
+
+    with spillway.open(data) as store:
+        mover = threading.Thread(target=move)
+        mover.start()
+        counts = [4800]
+        while not moved.is_set():
+            minutes, levels = store.minutes(*BTC), store.levels(*BTC)
+            assert len(minutes) == 240
+            assert levels.groupby("timestamp").ngroups == 240
+            counts += [int(minutes["trade_count"].sum()), int(levels["trade_count"].sum())]
+        mover.join()
+        counts.append(int(store.minutes(*BTC)["trade_count"].sum()))
+    assert counts == sorted(counts)
+    assert counts[-1] == 4803

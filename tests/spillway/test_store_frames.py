@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,8 +19,11 @@ import pytest
 import spillway
 from pipeline.errors import BadValue
 from pipeline.instrument import Instrument
+from sinks.archive import Archive
+from sinks.months import MonthMerger
 from spillway.frames import NotInstalled
 from spillway.store import Store
+from tests.pipeline.builders import BTC as BTC_INSTRUMENT
 from tests.pipeline.builders import START
 from tests.sinks.days import random_day, random_minute
 from tests.spillway.kept import BTC, all_cold, replayed, stored
@@ -73,13 +76,15 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_pandas(frame: Any) -> pd.DataFrame:
+    """Any library's frame, read."""
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, pl.DataFrame):
-        return frame.to_arrow().to_pandas()
+        frame = frame.to_arrow()
     if isinstance(frame, duckdb.DuckDBPyRelation):
-        return frame.to_arrow_table().to_pandas() if hasattr(frame, "to_arrow_table") else frame.arrow().read_all().to_pandas()
-    return frame.to_pandas() if isinstance(frame, pa.Table) else frame
+        frame = frame.to_arrow_table()
+    found: pd.DataFrame = frame.to_pandas() if isinstance(frame, pa.Table) else frame
+    return found
 
 
 @pytest.mark.parametrize("kind", ["arrow", "polars", "lazy", "duckdb"])
@@ -101,6 +106,8 @@ def test_a_late_revision_beside_its_archived_copy_counts_once_in_every_library(w
         12 if what == "levels" else 1
     )
     pdt.assert_frame_equal(plain(as_pandas(ask("binance", "BTCUSDT", as_=kind))), want, check_dtype=False)
+    alone = as_pandas(ask("binance", "BTCUSDT", columns=["total_volume"], as_=kind))
+    assert alone.to_numpy().tolist() == want[["total_volume"]].to_numpy().tolist()
 
 
 @pytest.mark.parametrize("kind", ["pandas", "arrow", "polars", "lazy", "duckdb"])
@@ -240,13 +247,21 @@ def test_a_price_group_that_is_none_is_refused(group: str | float, store: Store)
 def test_a_library_that_is_missing_is_named_with_how_to_install_it(
     kind: str, name: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def lacking(wanted: str, *args: Any, **kwargs: Any) -> Any:
-        if wanted == name.lower():
-            raise ImportError(wanted)
-        return real(wanted, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, name.lower(), None)
     with pytest.raises(NotInstalled, match=rf'{name} is not installed: pip install "spillway\[frames\]"'):
         store.levels(*BTC, as_=kind)
+
+
+def test_of_a_merged_month_each_day_counts_once_though_one_was_compacted_anew(tmp_path: Path) -> None:
+    """The month's file still holds the day as it was; lazy frames, which read the files themselves, must pass it over."""
+    folder = stored(tmp_path / "data", [m for day in range(3) for m in random_day(8, start=START + day * 1440)])
+    MonthMerger(Archive(folder / "archive")).merge_month(BTC_INSTRUMENT, "2023-11")
+    late = random_minute(START + 1440 + 14, revision=2, seed=5)
+    stored(folder, [late])
+    with spillway.open(folder) as store:
+        for ask in (store.levels, store.minutes):
+            want = plain(ask(*BTC))
+            assert len(want["timestamp"].unique()) == 24
+            for kind in ("lazy", "duckdb"):
+                pdt.assert_frame_equal(plain(as_pandas(ask(*BTC, as_=kind))), want, check_dtype=False)
+        assert store.minutes(*BTC)["revision"].max() == 2

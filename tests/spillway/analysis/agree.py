@@ -16,13 +16,13 @@ from spillway.analysis import Session
 from tests.spillway.analysis import reference
 from tests.spillway.analysis.reference import BarOf, Footprint, Rows
 
-FIRST = 28_000_000  # 2023-03-28 02:40 UTC
+FIRST = 28_000_000  # 2023-03-28 10:40 UTC
 NEW_YORK = Session("09:30", "America/New_York", "16:00")
 
 
 def levels(cells: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """A frame of levels from (minute, price, buy, sell) or (..., traded without an aggressor), numbers as text."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for minute, price, buy, sell, *rest in cells:
         volumes = [Decimal(buy), Decimal(sell), Decimal(buy) + Decimal(sell) + Decimal(rest[0] if rest else 0)]
         rows.append((FIRST + minute, float(price), *map(float, volumes), float(volumes[0] - volumes[1]), 1 + len(rows) % 3))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,7 @@ def footprint(frame: pd.DataFrame) -> Footprint:
     for row in frame.to_dict("records"):
         minute = int((row["timestamp"] - pd.Timestamp(EPOCH)).total_seconds()) // 60
         values = [Decimal(str(row[name])) for name in ("price_level", "buy_volume", "sell_volume", "total_volume")]
-        found.setdefault(minute, {})[values[0]] = Cell(*values[1:], int(row["trade_count"]))
+        found.setdefault(minute, {})[values[0]] = Cell(values[1], values[2], values[3], int(row["trade_count"]))
     return found
 
 
@@ -104,7 +105,7 @@ def whole_minutes(known: Mapping[int, tuple[str, int, int]]) -> set[int]:
     good = {m for m, (status, _, _) in known.items() if status in ("complete", "repaired")}
     silent = set()
     ordered = sorted(known)
-    for one, two in zip(ordered, ordered[1:], strict=False):
+    for one, two in pairwise(ordered):
         if one in good and two in good and known[two][1] <= known[one][2] + 1:
             silent |= set(range(one + 1, two))
     return good | silent
@@ -169,10 +170,7 @@ def value_area_by_two(rows: Rows, tick: Decimal, percent: Decimal) -> tuple[Deci
     while held < wanted:
         above = sum((rows.get(high + n * tick, Cell()).total for n in (1, 2)), ZERO) if high < max(rows) else None
         below = sum((rows.get(low - n * tick, Cell()).total for n in (1, 2)), ZERO) if low > min(rows) else None
-        if above is None or below is None:
-            up = below is None
-        else:
-            up = above > below or (above == below and pairs_up <= pairs_down)
+        up = below is None or (above is not None and (above, -pairs_up) >= (below, -pairs_down))
         held += (above if up else below) or ZERO
         if up:
             high, pairs_up = min(high + 2 * tick, max(rows)), pairs_up + 1
@@ -181,7 +179,9 @@ def value_area_by_two(rows: Rows, tick: Decimal, percent: Decimal) -> tuple[Deci
     return low, high, held
 
 
-def imbalances(rows: Rows, tick: Decimal, percent: Decimal, least: Decimal, ignore_zero: bool) -> dict[Decimal, tuple[bool, bool]]:
+def imbalances(
+    rows: Rows, tick: Decimal, percent: Decimal, least: Decimal, ignore_zero: bool
+) -> dict[Decimal, tuple[bool, bool]]:
     """Of each price, whether it is a buy and a sell imbalance."""
 
     def outweighs(mine: Decimal, theirs: Decimal) -> bool:

@@ -20,7 +20,9 @@ LENGTHS = {"1m": 1, "5m": 5, "7m": 7, "1h": 60, "1d": 1440}
 
 
 @given(agree.footprints(), st.data())
-def test_all_analyses_of_levels_agree_with_the_reference_at_any_tick_and_timeframe(frame: pd.DataFrame, data: st.DataObject) -> None:
+def test_all_analyses_of_levels_agree_with_the_reference_at_any_tick_and_timeframe(
+    frame: pd.DataFrame, data: st.DataObject
+) -> None:
     every = data.draw(st.sampled_from(sorted(LENGTHS)))
     tick = data.draw(st.sampled_from(agree.ticks(frame)))
     agree.agree_on_levels(frame, tick, reference.fixed(LENGTHS[every]), every=every)
@@ -79,6 +81,7 @@ def test_an_empty_frame_gives_empty_answers_with_all_columns() -> None:
             continue
         function = getattr(analysis, name)
         for every in (None, "5m", "session", "all"):
+            extra |= {"session": None} if every == "all" else {}
             have = function(empty, every=every, minutes=known, **extra)
             assert have.empty
             assert list(have.columns) == list(function(full, every=every, minutes=known, **extra).columns), name

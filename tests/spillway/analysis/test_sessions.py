@@ -64,7 +64,7 @@ def test_a_futures_day_has_23_hours_in_spring_and_25_in_autumn() -> None:
 
 
 def test_regular_trading_hours_leave_out_what_lies_outside_them() -> None:
-    frame = agree.levels((n, "10", "1", "0") for n in range(0, 1440, 10))  # from 2023-03-28 02:40 UTC, 22:40 in New York
+    frame = agree.levels((n, "10", "1", "0") for n in range(0, 1440, 10))  # from 2023-03-28 10:40 UTC, 06:40 in New York
     have = analysis.regroup(frame, every="1h", session=agree.NEW_YORK)
     assert have["timestamp"].iloc[0] == pd.Timestamp("2023-03-28T13:30Z")
     assert have["timestamp"].diff().dropna().unique().tolist() == [pd.Timedelta(hours=1)]
@@ -83,7 +83,10 @@ def test_a_session_may_run_past_midnight() -> None:
 
 def test_without_a_session_bars_are_cut_from_1970_and_days_are_utc_days() -> None:
     minutes = np.array([minute("2024-01-01T10:07"), minute("2024-01-01T23:59"), minute("2024-01-02T00:00")])
-    for every, wanted in (("7m", [m // 7 * 7 for m in minutes]), ("1d", [minute("2024-01-01"), minute("2024-01-02")])):
+    for every, wanted in (
+        ("7m", sorted({m // 7 * 7 for m in minutes.tolist()})),
+        ("1d", [minute("2024-01-01"), minute("2024-01-02")]),
+    ):
         assert bars_of(minutes, every, None)[0].starts.tolist() == wanted
     assert bars_of(minutes, "session", None)[0].starts.tolist() == bars_of(minutes, "1d", Session())[0].starts.tolist()
     one, number = bars_of(minutes, "all", None)
@@ -123,6 +126,11 @@ def test_a_bar_length_that_is_none_is_refused(every: str) -> None:
 def test_a_bar_longer_than_a_session_is_refused() -> None:
     with pytest.raises(BadValue, match="longer than a session"):
         bars_of(np.array([1]), "2d", Session())
+
+
+def test_one_bar_for_all_is_refused_beside_a_session() -> None:
+    with pytest.raises(BadValue, match="can't reach over several sessions"):
+        bars_of(np.array([1]), "all", Session())
 
 
 def test_the_reference_finds_starts_that_the_clock_skips_or_shows_twice() -> None:

@@ -82,7 +82,9 @@ def test_ids_that_a_float_can_no_longer_tell_apart_prove_nothing() -> None:
 
 @pytest.fixture
 def frame() -> pd.DataFrame:
-    return agree.levels((minute, price, buy, "1") for minute in range(15) for price, buy in (("10", "5"), ("11", "9"), ("12", "0")))
+    return agree.levels(
+        (minute, price, buy, "1") for minute in range(15) for price, buy in (("10", "5"), ("11", "9"), ("12", "0"))
+    )
 
 
 def statuses(broken: str) -> pd.DataFrame:
@@ -93,7 +95,9 @@ def statuses(broken: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("broken", ["degraded", "unknown", "absent", "something new"])
 @pytest.mark.parametrize("name", OF_LEVELS)
-def test_every_analysis_marks_the_bars_that_hold_a_minute_that_is_not_whole(name: str, broken: str, frame: pd.DataFrame) -> None:
+def test_every_analysis_marks_the_bars_that_hold_a_minute_that_is_not_whole(
+    name: str, broken: str, frame: pd.DataFrame
+) -> None:
     function, known = getattr(analysis, name), statuses(broken)
     plain = function(frame, every="5m", **OF_LEVELS[name])
     marked = function(frame, every="5m", minutes=known, **OF_LEVELS[name])
@@ -111,12 +115,12 @@ def test_every_analysis_marks_the_bars_that_hold_a_minute_that_is_not_whole(name
 def test_what_is_summed_since_the_session_began_is_not_whole_from_the_first_hole_on(
     name: str, broken: str, frame: pd.DataFrame
 ) -> None:
-    function, session = getattr(analysis, name), Session("02:40")
+    function, session = getattr(analysis, name), Session("10:40")
     marked = function(frame, every="5m", session=session, minutes=statuses(broken))
     assert marked["whole"].tolist() == [True, False, False]
     left = function(frame, every="5m", session=session, minutes=statuses(broken), only_whole=True)
     pdt.assert_frame_equal(left, marked.iloc[:1])
-    new_day = function(frame, every="5m", session=Session("02:50"), minutes=statuses(broken))
+    new_day = function(frame, every="5m", session=Session("10:50"), minutes=statuses(broken))
     assert new_day["whole"].tolist() == [False, False, True]  # the first of these sessions began a day before its first minute
 
 
@@ -136,8 +140,14 @@ def test_a_footprint_passes_on_what_it_says_of_its_bars_but_not_to_longer_ones(f
     bars = analysis.regroup(frame, every="5m", minutes=statuses("degraded"))
     assert analysis.point_of_control(bars)["whole"].tolist() == [True, False, True]
     assert analysis.unfinished_auctions(bars, only_whole=True)["timestamp"].tolist() == [agree.at(0), agree.at(10)]
+    assert analysis.delta(bars)["whole"].tolist() == [True, False, True]
+    assert len(analysis.delta(bars, only_whole=True)) == 2
     with pytest.raises(BadValue, match="doesn't show which bars are absent"):
         analysis.point_of_control(bars, every="15m")
+    for function in (analysis.cumulative_delta, analysis.vwap, analysis.naked_points_of_control):
+        with pytest.raises(BadValue, match="doesn't show which bars are absent"):
+            function(bars)
+        assert "whole" in function(bars, minutes=statuses("degraded")).columns
 
 
 def test_a_frame_without_a_status_is_refused_as_the_frame_of_minutes(frame: pd.DataFrame) -> None:

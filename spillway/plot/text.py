@@ -1,4 +1,4 @@
-"""Small charts in plain text, for a terminal."""
+"""Small charts in plain text, for a terminal; no library is needed for them."""
 
 from __future__ import annotations
 
