@@ -166,7 +166,7 @@ def _profile(axes: Axes, view: FootprintView) -> None:
     )
     axes.tick_params(labelleft=False)
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.set_xlabel("volume at price")
+    axes.set_xlabel("volume")
 
 
 def _foot(axes: Axes, view: FootprintView) -> None:

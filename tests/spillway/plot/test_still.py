@@ -44,7 +44,7 @@ def footprint() -> Figure:
 def test_title_axes_and_legend_say_what_is_shown(footprint: Figure) -> None:
     main, profile, foot = footprint.axes
     assert footprint.get_suptitle().startswith("binance BTCUSDT · footprint · 2024-10-23 14:00 to 14:03 UTC")
-    assert (main.get_ylabel(), profile.get_xlabel(), foot.get_ylabel()) == ("price", "volume at price", "volume,\ndelta")
+    assert (main.get_ylabel(), profile.get_xlabel(), foot.get_ylabel()) == ("price", "volume", "volume,\ndelta")
     assert "time (UTC)" in foot.get_xlabel()
     assert foot.get_xticklabels()[0].get_text() == "14:00\n2024-10-23"
     assert legend_of(footprint)[2:] == [
