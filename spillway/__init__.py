@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from spillway.settings import Redis, Settings
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only who reads needs it
     from spillway.store import Store
+    from spillway.timeseries import TimeSeriesDataStore
 
-__all__ = ["Settings", "open"]
+__all__ = ["Settings", "TimeSeriesDataStore", "open"]
 
 
 def open(source: str | Path | Settings = "data", *, data_dir: str | Path | None = None) -> Store:
@@ -26,3 +28,12 @@ def open(source: str | Path | Settings = "data", *, data_dir: str | Path | None 
     if "://" in str(source):
         return Store(Settings(data_dir=Path(data_dir or "data"), redis=Redis(url=str(source))))
     return Store(Settings(data_dir=Path(source)))
+
+
+def __getattr__(name: str) -> object:
+    """What is imported only when it is asked for."""
+    if name == "TimeSeriesDataStore":
+        return import_module("spillway.timeseries").TimeSeriesDataStore
+    if name in ("analysis", "plot"):
+        return import_module(f"spillway.{name}")
+    raise AttributeError(f"module 'spillway' has no attribute {name!r}")

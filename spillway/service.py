@@ -18,10 +18,11 @@ from pipeline.instrument import Instrument
 from pipeline.schedule import Job, Schedule
 from pipeline.trade import NS_PER_S
 from sinks.ledger.ledger import Ledger, open_ledger
+from spillway import retention
 from spillway.app import App
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
-from spillway.compact import as_dict, compact_finished
+from spillway.compact import as_dict, compact_finished, merge_months
 from spillway.gap_keeper import GapKeeper
 from spillway.http import served
 from spillway.klines import KlineChecker, KlineRules, StoredMinutes
@@ -153,10 +154,18 @@ class Service:
             log.error("spill failed", instrument=str(failure.instrument), minute=failure.minute, error=str(failure.error))
 
     async def _compact(self, now_ns: int) -> None:
+        """Retention first, which makes room; then the days that are over, and the months."""
         delay_s = (self.app.settings.redis.window_hours + self.app.settings.schedule.compact_delay_hours) * 3600
         try:
+            swept = await retention.remove_expired(self.app, now_ns)
+            for removed in swept.found:
+                log.info("removed by retention", **retention.as_dict(removed))
             for day in await compact_finished(self.app, now_ns - int(delay_s * NS_PER_S)):
                 log.info("compacted", **as_dict(day))
+            for merged in await merge_months(self.app, now_ns):
+                log.info("merged", **merged.as_dict())
+            for line in [*map(str, swept.problems), *await retention.disk_warnings(self.app, now_ns)]:
+                log.warning(line)
         except JobRunning as running:
             log.info("compaction skipped", reason=str(running))
 

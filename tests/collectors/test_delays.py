@@ -14,7 +14,11 @@ def test_only_client_errors_that_do_not_pass_are_fatal() -> None:
     assert [s for s in (200, 301, 400, 401, 403, 404, 408, 418, 429, 451, 500, 503) if is_fatal(s)] == [400, 401, 403, 404, 451]
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), (None, 0), ("", 0), ("soon", 0), ("-1", 0), ("\u0967", 0), ("9" * 400, 259_200)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), (None, 0), ("", 0), ("soon", 0), ("-1", 0), ("\u0967", 0), ("9" * 400, 259_200)],
+    ids=["7", "none", "empty", "soon", "-1", "not ASCII", "too much"],
+)
 def test_a_retry_after_that_is_no_number_of_seconds_counts_as_none(header: str | None, seconds: float) -> None:
     assert retry_after(header) == seconds
 
