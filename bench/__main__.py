@@ -19,7 +19,7 @@ ROWS = {
     "tape": "a tape through the whole path, and its memory",
     "spill": "a day of sealed minutes to files, against raw writes",
     "compact": "a day of minute files to Parquet, against DuckDB",
-    "read": "ranges of the archive to a frame, against DuckDB",
+    "read": "ranges of the archive to a frame, against DuckDB and Polars",
     "many": "500 instruments in one process: lag and memory",
     "takeover": "a standby takes over from a writer that was killed, or hangs",
     "memory": "Redis memory of a minute, against JSON strings in a sorted set",
