@@ -6,16 +6,19 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test test-all check bench lock clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole job in under a minute, with no network
 	$(BIN)/spillway demo
 
-test: $(READY) ## all tests
+test: $(READY) ## the tests
 	$(BIN)/pytest
+
+test-all: $(READY) ## the tests, the long ones too
+	$(BIN)/pytest -m "long or not long"
 
 check: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check

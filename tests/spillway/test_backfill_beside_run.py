@@ -123,7 +123,7 @@ async def test_a_backfill_through_the_running_service_is_exact(tmp_path: Path) -
         assert await it.differences() == []
 
 
-@pytest.mark.parametrize("venue", ["binance", "bitflyer"])
+@pytest.mark.parametrize("venue", ["binance", pytest.param("bitflyer", marks=pytest.mark.long)])
 async def test_a_service_killed_in_the_midst_and_started_again_finishes_it(tmp_path: Path, venue: str) -> None:
     async with beside(tmp_path, venue) as it:
         if venue == "binance":  # bitFlyer's limits are slow enough
@@ -140,6 +140,7 @@ async def test_a_service_killed_in_the_midst_and_started_again_finishes_it(tmp_p
         assert await it.differences() == []
 
 
+@pytest.mark.long
 async def test_a_command_that_is_interrupted_says_that_the_service_goes_on_and_again_it_sees_it_finish(tmp_path: Path) -> None:
     async with beside(tmp_path, "binance") as it, it.service("first") as service:
         it.exchange.faults = SLOW
@@ -156,6 +157,7 @@ async def test_a_command_that_is_interrupted_says_that_the_service_goes_on_and_a
         assert await it.differences() == []
 
 
+@pytest.mark.long
 async def test_where_the_service_ends_for_good_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
     async with beside(tmp_path, "binance") as it:
         it.exchange.faults = SLOW

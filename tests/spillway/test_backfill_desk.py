@@ -87,7 +87,9 @@ async def summary_of(it: Running, first: int = 0, end: int | None = None) -> Bac
     return unpacked(told.outcome.encode())
 
 
-@pytest.mark.parametrize("venue", ["binance", "coinbase", "kraken", "bitflyer"])
+@pytest.mark.parametrize(
+    "venue", ["binance", "bitflyer", *(pytest.param(name, marks=pytest.mark.long) for name in ("coinbase", "kraken"))]
+)
 async def test_all_history_is_fetched_exactly_and_live_trades_flow_between_its_pages(
     tmp_path: Path, venue: str, pages: type[PagesOneByOne]
 ) -> None:
@@ -127,7 +129,7 @@ async def test_a_range_in_the_past_brings_just_that_and_asked_again_nothing(
         assert (await summary_of(it, 2, 9)).counts.taken == 0
 
 
-@pytest.mark.parametrize("venue", ["binance", "bitflyer"])
+@pytest.mark.parametrize("venue", ["binance", pytest.param("bitflyer", marks=pytest.mark.long)])
 async def test_a_service_that_ends_in_the_midst_leaves_it_to_the_next_one(
     tmp_path: Path, venue: str, pages: type[PagesOneByOne]
 ) -> None:
@@ -146,7 +148,7 @@ async def test_a_service_that_ends_in_the_midst_leaves_it_to_the_next_one(
         assert await it.requests.of(it.instrument) == []
 
 
-@pytest.mark.parametrize("venue", ["binance", "bitflyer"])
+@pytest.mark.parametrize("venue", ["binance", pytest.param("bitflyer", marks=pytest.mark.long)])
 async def test_what_a_redis_that_went_back_forgot_is_fetched_again(
     tmp_path: Path, venue: str, pages: type[PagesOneByOne], monkeypatch: pytest.MonkeyPatch
 ) -> None:
