@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -38,7 +39,16 @@ def kill_redis(data: Path) -> None:
     if not pid_file.exists():
         return
     pid = int(pid_file.read_text() or 0)
-    if pid and Path(f"/proc/{pid}/cmdline").exists() and "redis-server" in Path(f"/proc/{pid}/cmdline").read_text():
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}/stat").exists() and ") Z" not in Path(f"/proc/{pid}/stat").read_text():
+    if pid and "redis-server" in _proc(pid, "cmdline"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while (state := _proc(pid, "stat")) and ") Z" not in state:
             time.sleep(0.01)
+
+
+def _proc(pid: int, what: str) -> str:
+    """What the system tells of a process; nothing once it is gone, which it may be at any moment."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

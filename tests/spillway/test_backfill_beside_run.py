@@ -123,7 +123,8 @@ async def test_a_backfill_through_the_running_service_is_exact(tmp_path: Path) -
         assert await it.differences() == []
 
 
-@pytest.mark.parametrize("venue", ["binance", pytest.param("bitflyer", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("venue", ["binance", "bitflyer"])
 async def test_a_service_killed_in_the_midst_and_started_again_finishes_it(tmp_path: Path, venue: str) -> None:
     async with beside(tmp_path, venue) as it:
         if venue == "binance":  # bitFlyer's limits are slow enough

@@ -16,7 +16,7 @@ from tests.sinks.days import random_minute
 from tests.spillway.kept import stored
 
 DAYS, PER_DAY = 365, 2
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long  # twenty seconds
 NAMES = (BTC.venue, BTC.symbol)
 
 

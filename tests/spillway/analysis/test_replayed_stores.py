@@ -43,7 +43,11 @@ class Tape:
         return [int(first.timestamp()) // 60, int(last.timestamp()) // 60]
 
 
-@pytest.fixture(scope="module", params=KNOWN, ids=lambda p: p[0].rpartition("/")[2])
+@pytest.fixture(
+    scope="module",
+    params=[KNOWN[0], *(pytest.param(tape, marks=pytest.mark.long) for tape in KNOWN[1:])],
+    ids=lambda p: p[0].rpartition("/")[2],
+)
 def tape(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tape]:
     name, venue, symbol, tick = request.param
     folder = tmp_path_factory.mktemp("tape")
