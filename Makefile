@@ -6,10 +6,10 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench lock clean
+.PHONY: help demo test test-all test-ccxt check bench lock clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole job in under a minute, with no network
 	$(BIN)/spillway demo
@@ -19,6 +19,12 @@ test: $(READY) ## the tests
 
 test-all: $(READY) ## the tests, the long ones too
 	$(BIN)/pytest -m "long or not long"
+
+# ccxt wants exact versions of uvloop and others, which would bind all else: so it has an environment of its own.
+test-ccxt: $(READY) ## the tests with a real ccxt
+	test -x .venv/ccxt/bin/pytest || { $(BIN)/python -m venv .venv/ccxt && \
+	  .venv/ccxt/bin/python -m pip install --quiet --disable-pip-version-check -e ".[ccxt,dev]"; }
+	.venv/ccxt/bin/pytest tests/collectors/test_ccxt_exchange.py tests/collectors/test_ccxt_live.py
 
 check: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
