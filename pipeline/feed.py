@@ -6,14 +6,14 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import numpy as np
 
 from pipeline.minute import Gap, IdRange
 from pipeline.trade import RawTrades
-from pipeline.writer import Raws, Writer
+from pipeline.writer import Counts, Raws, Writer
 
 BATCHES = 16
 JOINED = 4_000  # trades taken at once, if more wait
@@ -34,6 +34,10 @@ class Feed:
     _held: list[Item | None] = field(default_factory=list)  # taken from the queue, and next to be looked at
     _closing: bool = False
     _ticked: bool = False
+    _page: RawTrades | None = None  # of history: put, or being taken
+    _before: tuple[Counts, int] | None = None  # what was counted when it came to be taken
+    _told: asyncio.Future[Counts] | None = None
+    _kept: asyncio.Future[None] | None = None
 
     async def put(
         self, trades: RawTrades, raws: Raws, *, repair: bool = False, resumed: bool = False, apart: bool = False
@@ -51,6 +55,22 @@ class Feed:
             self._last_id = newest if self._last_id is None else max(self._last_id, newest)
         if 0 < newest_ns <= self.clock_ns() + self.writer.options.future_ns:  # what lies beyond is no trade
             self._last_ns = max(newest_ns, self._last_ns or 0)
+
+    async def take(self, trades: RawTrades, raws: Raws) -> Counts:
+        """Takes a page of history apart; what became of its trades (`taken` are summed, and soon in Redis).
+
+        One page at a time, so that live trades never wait for more than one. Where the feed ends, nothing is told any more:
+        cancel what waits.
+        """
+        self._page, self._told = trades, asyncio.get_running_loop().create_future()
+        await self.put(trades, raws, apart=True)
+        return await self._told
+
+    async def keep(self) -> None:
+        """Returns once all that was taken is in Redis, or Redis turned out to have gone back. Cancel it where the feed ends."""
+        self._kept = asyncio.get_running_loop().create_future()
+        self.tick()
+        await self._kept
 
     def last_id(self) -> int | None:
         """The highest id handed over, or stored before; None at the very start, also where only older history is stored."""
@@ -87,8 +107,11 @@ class Feed:
         now = asyncio.get_running_loop().time
         due: float | None = None  # when what was taken must be flushed
         while not (self._closing and self._queue.empty() and not self._held):
+            await self._tell()
             item = await self._next(None if due is None else due - now())
             if item:
+                if item[0] is self._page:
+                    self._before = replace(self.writer.counts), self.writer.taken_in
                 item = self._with_more_of_its_kind(item)
                 await self.writer.take(item[0], item[1], **item[2])
                 due = due or now() + self.flush_s
@@ -108,6 +131,32 @@ class Feed:
             async with asyncio.timeout(wait_s):
                 return await self._queue.get()
         return None
+
+    async def _tell(self) -> None:
+        """Between two items the writer does nothing else: here what became of a page can be told, and all be kept."""
+        self._tell_of_page()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await self.writer.flush(self.clock_ns(), check=True)
+            await self.writer.settle()
+            if not kept.done():
+                kept.set_result(None)
+
+    def _tell_of_page(self) -> None:
+        before, self._before = self._before, None
+        if before is None or self._told is None or self._told.done():
+            return
+        counts, taken_in = before
+        now = self.writer.counts
+        rewound = now.rewinds != counts.rewinds  # then all is counted anew
+        self._told.set_result(
+            Counts(
+                taken=0 if rewound else self.writer.taken_in - taken_in,
+                duplicates=now.duplicates - counts.duplicates,
+                late=now.late - counts.late,
+                rejected=now.rejected - counts.rejected,
+            )
+        )
 
     def _with_more_of_its_kind(self, item: Item) -> Item:
         """An item joined with those that wait behind it: many small ones cost far more than one that is as large as all.

@@ -13,6 +13,7 @@ import structlog
 
 from collectors.backfill import Page, Past
 from pipeline.errors import BadValue, RedisUnavailable, SpillwayError
+from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.patience import patiently
 from pipeline.trade import NS_PER_MINUTE, NS_PER_S
@@ -22,7 +23,6 @@ from spillway.backfill_requests import Request, Requests
 from spillway.backfill_summary import BackfillSummary, packed
 from spillway.backfill_walk import Walk
 from spillway.collecting import Collection
-from spillway.history_feed import HistoryFeed
 from spillway.sources import VenueSource
 
 LOOK_S = 1.0  # between two looks at what is asked for
@@ -37,7 +37,7 @@ class FeedTarget:
     """The writer of a running collection, behind its queue."""
 
     symbol: str
-    feed: HistoryFeed
+    feed: Feed
     collection: Collection
     _sums: Counts = field(default_factory=Counts)
     _minutes: set[int] = field(default_factory=set)  # for which something came: they seal by themselves
@@ -83,7 +83,7 @@ class FeedTarget:
 class _Job:
     request: Request
     collection: Collection
-    feed: HistoryFeed
+    feed: Feed
     said: dict[str, str | int] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
@@ -131,7 +131,7 @@ class Desk:
                 if feed is not None and collection.entry.venue == instrument.venue:
                     await self._serve(instrument, collection, feed)
 
-    async def _serve(self, instrument: Instrument, collection: Collection, feed: HistoryFeed) -> None:
+    async def _serve(self, instrument: Instrument, collection: Collection, feed: Feed) -> None:
         """Starts the oldest request of an instrument, if none is under way; the others wait, and are told so."""
         for request in await self._requests.of(instrument):
             job = self._jobs.get(instrument)

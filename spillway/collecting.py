@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.errors import RedisUnavailable, VenueError, WriterHeld
+from pipeline.feed import Feed
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
 from pipeline.writer import Counts
@@ -19,7 +20,6 @@ from sinks.dead_letters import for_day
 from sinks.ledger.gap import GapSums
 from spillway.app import App
 from spillway.gap_keeper import GapKeeper
-from spillway.history_feed import HistoryFeed
 from spillway.settings import Collect
 from spillway.sources import AnyCollector, Source, Tuning, source_of
 
@@ -59,7 +59,7 @@ class Collection:
     gap_log: GapKeeper | None
     places: Places = field(default_factory=Places)
     tuning: Tuning = field(default_factory=Tuning)
-    feeds: dict[str, HistoryFeed] = field(default_factory=dict)
+    feeds: dict[str, Feed] = field(default_factory=dict)
     collectors: list[AnyCollector] = field(default_factory=list)
     source: Source = field(init=False)
     refused: dict[str, str] = field(default_factory=dict)  # symbol -> why it isn't collected for now
@@ -222,13 +222,13 @@ class Collection:
         self._log.info("writing", symbol=symbol, last_id=feed.last_id())
         return True
 
-    async def _open_feed(self, instrument: Instrument) -> HistoryFeed:
+    async def _open_feed(self, instrument: Instrument) -> Feed:
         async def reject(rejects: list[Reject]) -> None:
             await self.reject(instrument.symbol, *rejects)
 
         group = self.entry.price_group.get(instrument.symbol)
         writer = await self.app.writer(instrument, self.source.ids, reject, stream=self.source.stream, price_group=group)
-        return HistoryFeed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
+        return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
 
     async def reject(self, symbol: str, *rejects: Reject) -> None:
         """To the day's dead letters."""
