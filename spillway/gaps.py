@@ -88,7 +88,7 @@ def sums_line(sums: dict[str, int]) -> str:
 def describe(found: dict[str, Any], width: int | None = None) -> list[str]:
     """The gaps for people."""
     if not found["totals"]:
-        why = "" if found["exists"] else ": there is no ledger yet, `spillway run` makes it"
+        why = "" if found["exists"] else ": there is no ledger yet, `spillway run` makes it, or a replay that lacks ids"
         return [f"no gaps are recorded in {found['ledger']}{why}"]
     lines = _table(_HEADS, [_cells(gap) for gap in found["gaps"]], width) if found["gaps"] else ["no gap matches"]
     for gap in found["gaps"]:

@@ -12,12 +12,13 @@ from pathlib import Path
 from collectors.tapes.tape import NotInTape, Tape, TapeBlock, open_tape
 from pipeline.errors import TapeError
 from pipeline.instrument import IdRule, Instrument, id_rule
-from pipeline.minute import minute_text
+from pipeline.minute import Gap, IdRange, minute_text
 from pipeline.schedule import Job, Schedule
 from pipeline.spill import Failure
 from pipeline.trade import NS_PER_MINUTE, Reject
 from pipeline.writer import Counts, Writer
 from sinks.dead_letters import DeadLetters, for_tape
+from sinks.ledger.ledger import open_ledger, read_ledger
 from spillway.app import App
 
 BLOCK_ROWS = 32_768
@@ -79,7 +80,9 @@ class Replay:
             await self._spilled()
         await self._spill(writer.watermark_ns)
         self.summary.counts = writer.counts
-        self.summary.gap_ids = sum(map(len, writer.gaps()))
+        gaps = writer.gaps()
+        self.summary.gap_ids = sum(map(len, gaps))
+        await asyncio.to_thread(self._write_gaps, gaps, writer.known_ids())
         self.summary.seconds = time.perf_counter() - started
         return self.summary
 
@@ -140,6 +143,16 @@ class Replay:
             summary = self.summary
             summary.first_minute = first if summary.first_minute is None else min(first, summary.first_minute)
             summary.last_minute = last if summary.last_minute is None else max(last, summary.last_minute)
+
+    def _write_gaps(self, gaps: list[Gap], known: IdRange | None) -> None:
+        """Brings the ledger to what the tapes left missing, and what they filled. Where nothing ever was, none is made."""
+        url = self.app.settings.ledger_url
+        made = read_ledger(url)
+        if made:
+            made.close()
+        if made or gaps:
+            with open_ledger(url) as ledger:
+                ledger.gaps.reconcile(self.instrument, gaps, time.time_ns(), known=known)
 
     # --- spilling while the tape runs -----------------------------------------------------------------------------------
 

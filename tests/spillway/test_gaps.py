@@ -120,11 +120,10 @@ def test_the_minutes_of_a_gap_are_shown_as_they_are_stored(data: Path, tmp_path:
     rows = [row for row in tapes.rows(hours=0.1, per_minute=20) if not 21 <= int(row["id"]) <= 24]
     assert spillway("replay", judge.write_tape(tmp_path / "t.csv", rows), *NAMES, "--data", data).exit_code == 0
     with open_ledger(Settings(data_dir=data).ledger_url) as ledger:
-        ledger.gaps.found(BTC, [Gap(21, 24, at(0.99), at(1.2))], FOUND_NS)
         ledger.gaps.lost(BTC, 900, 901, "never found", FOUND_NS + 1)  # at an unknown time
         ledger.gaps.outage(BTC, at(100), at(101), FOUND_NS + 2)
     found = shown(data, "--minutes")
-    outage, unplaced, gap = found["gaps"]
+    gap, outage, unplaced = found["gaps"]
     assert outage["minutes"] == unplaced["minutes"] == []
     first, second = gap["minutes"]
     assert first == {

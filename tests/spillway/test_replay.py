@@ -157,3 +157,24 @@ def test_an_export_of_minutes_or_bars_is_refused(origin: Path, tmp_path: Path) -
         result = CliRunner().invoke(app, ["replay", str(tmp_path / f"{what}.csv"), *BTC, "--data", str(tmp_path / "data")])
         assert result.exit_code == 1
         assert "export --what levels instead" in result.stderr
+
+
+def gaps(data: Path) -> list[tuple[Any, ...]]:
+    told = json.loads(succeed("gaps", "--data", data, "--json"))["gaps"]
+    return [(gap["first_id"], gap["last_id"], gap["state"]) for gap in told]
+
+
+def test_what_a_tape_lacks_stands_in_the_ledger_until_another_tape_brings_it(tmp_path: Path) -> None:
+    """Trades of minute 3 and 4 come later, those of minute 7 never; and nothing is made where nothing is missing."""
+    data, told = tmp_path / "data", list(tapes.rows(0.5, 60))
+    first = judge.write_tape(tmp_path / "a.csv", [*told[:200], *told[260:450], *told[460:]])
+    late = judge.write_tape(tmp_path / "b.csv", told[200:260])
+    ids = [int(row["id"]) for row in told]
+    succeed("replay", judge.write_tape(tmp_path / "c.csv", told[:200]), *BTC, "--data", tmp_path / "whole")
+    assert not (tmp_path / "whole" / "ledger.db").exists()
+    assert replayed(first, *BTC, "--data", data)["missing_ids"] == 70
+    assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "open")]
+    assert replayed(late, *BTC, "--data", data)["missing_ids"] == 10
+    assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "repaired")]
+    assert replayed(first, *BTC, "--data", data)["missing_ids"] == 10
+    assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "repaired")]
