@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
-from pipeline.minute import Minute, day_of
+from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
 from sinks import manifest as manifests
 from sinks.catalog import Catalog
 from sinks.manifest import KINDS, Kind, Layout, Manifest
@@ -123,7 +123,7 @@ class Archive:
 
     def whole(self, kind: Kind, instrument: Instrument, day: Manifest) -> pa.Table:
         """All levels of a day, or all minutes, as its manifest names them."""
-        start, end = day.content.first_minute, day.content.last_minute + 1
+        start, end = day.day * MINUTES_PER_DAY, (day.day + 1) * MINUTES_PER_DAY
         return self._slice(kind, instrument, day, _SCHEMAS[kind].names, start=start, end=end)
 
     def _read(
@@ -166,7 +166,8 @@ class Archive:
         self, kind: Kind, instrument: Instrument, day: Manifest, names: Sequence[str], *, start: int, end: int
     ) -> pa.Table:
         part = day.part(kind)
-        start, end = max(start, day.content.first_minute), min(end, day.content.last_minute + 1)  # a month's file holds more
+        first, last = day.day, day_of(day.content.last_minute)  # a month's file holds more
+        start, end = max(start, first * MINUTES_PER_DAY), min(end, (last + 1) * MINUTES_PER_DAY)
         with PartReader(self.part(kind, instrument, day), part) as reader:
             groups = reader.groups(start, end)
             whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)

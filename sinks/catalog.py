@@ -19,9 +19,10 @@ from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_text
 from sinks import durable, folders, manifest, removed, signed
-from sinks.manifest import FORMAT, Layout, Manifest, Month, days_of, month_of
+from sinks.manifest import FORMAT, Layout, Manifest, Month, month_of
 from sinks.minute_files import Mark
 from sinks.removed import Removal
+from sinks.sound import require_sound
 
 _T = TypeVar("_T")
 _HELD = 64  # records remembered
@@ -82,17 +83,14 @@ class Catalog:
         found = manifest.load(path)
         if found and (found.venue, found.symbol, found.date) != (instrument.venue, instrument.symbol, day_text(day)):
             raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.date}")
+        if found:
+            require_sound(found, path)
         return found
 
     def month(self, instrument: Instrument, month: str) -> Month | None:
         """A merged month's manifest."""
         path = self.layout.month(instrument, month)
-        found = self._remembered(path, lambda: signed.load(path, Month, FORMAT))
-        if found and (found.venue, found.symbol, found.month) != (instrument.venue, instrument.symbol, month):
-            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.month}")
-        if found and not set(found.numbers) <= set(days_of(month)):
-            raise StorageError(f"{path}: names days of another month")
-        return found
+        return self._remembered(path, lambda: self._month(path, instrument, month))
 
     def removed(self, instrument: Instrument) -> dict[str, int]:
         """The dates that retention removed, with the generations that went."""
@@ -106,6 +104,14 @@ class Catalog:
         """What retention removed, in the order in which it went."""
         found = removed.load(self.layout, instrument)
         return found.removals if found else ()
+
+    def _month(self, path: Path, instrument: Instrument, month: str) -> Month | None:
+        found = signed.load(path, Month, FORMAT)
+        if found and (found.venue, found.symbol, found.month) != (instrument.venue, instrument.symbol, month):
+            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.month}")
+        if found:
+            require_sound(found, path)
+        return found
 
     def _remembered(self, path: Path, load: Callable[[], _T]) -> _T | None:
         """What `load` made of the file, unless another file stands there now. Its mark is taken before it is read."""

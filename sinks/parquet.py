@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
 from sinks import durable
-from sinks.tables import starts
+from sinks.tables import US_PER_MINUTE, starts
 
 # A row group ends with the hour in which it reaches these rows: larger ones make smaller files, but an hour's read slower.
 GROUP_ROWS = 1 << 15
@@ -134,6 +134,7 @@ class PartReader:
                 self._parquet = pq.ParquetFile(
                     self._file, metadata=_footers.get(part.footer_sha256), page_checksum_verification=True
                 )
+            self._check_groups(self._parquet.metadata)
             _remember(part.footer_sha256, self._parquet.metadata)
         except BaseException:
             self._file.close()
@@ -172,6 +173,17 @@ class PartReader:
             footer = self._file.read_at(self.part.footer_bytes, size - self.part.footer_bytes)
         if hashlib.sha256(footer).hexdigest() != self.part.footer_sha256:
             raise StorageError(f"{self.path}: damaged: its footer is not the one that the manifest names")
+
+    def _check_groups(self, footer: pq.FileMetaData) -> None:
+        """By the manifest's row groups it is chosen what is read: one that says others would hide rows."""
+        if len(self.part.groups) != footer.num_row_groups:
+            raise StorageError(f"{self.path}: its row groups are not those that the manifest names: that lies")
+        for i, group in enumerate(self.part.groups):
+            found = footer.row_group(i)
+            times = found.column(0).statistics
+            says = (group.first * US_PER_MINUTE, group.last * US_PER_MINUTE, group.rows)
+            if times is None or (times.min_raw, times.max_raw, found.num_rows) != says:
+                raise StorageError(f"{self.path}: its row group {i} is not as the manifest says: that lies")
 
 
 def damage(path: Path, part: Part) -> list[str]:

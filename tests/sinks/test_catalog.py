@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pipeline.errors import StorageError
 from sinks import removed, signed
-from sinks.manifest import load
+from sinks.manifest import KINDS, load
 from sinks.removed import Removal
 from tests.pipeline.builders import BTC
 from tests.sinks.days import FIRST_OF_MONTH, MONTH, Store, compacted_month, late_month
@@ -19,7 +19,8 @@ def put_back(store: Store, day: int, generation: int, data: bytes) -> None:
     path.write_bytes(data)
     found = load(path)
     assert found is not None
-    path.write_bytes(signed.encode(msgspec.structs.replace(found, generation=generation)))
+    levels, minutes = (replace(found.part(kind), file=f"part-{generation}.parquet") for kind in KINDS)
+    path.write_bytes(signed.encode(replace(found, generation=generation, levels=levels, minutes=minutes)))
 
 
 @pytest.mark.parametrize(("generation", "in_month"), [(0, True), (1, False)])

@@ -203,15 +203,22 @@ def _levels(**changes: object) -> Callable[[Manifest], Manifest]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_content(minutes=7), "lies: its totals, status or scales of 2023-11-01"),
+        (_content(minutes=7), "lies: it has 7 minutes, and 6 rows of them"),
         (_content(status={"complete": 6}), "lies: its totals, status or scales of 2023-11-01"),
         (_content(totals={}), "lies: its totals, status or scales of 2023-11-01"),
-        (_content(last_minute=START + 34), "lies: its totals, status or scales of 2023-11-01"),
+        (_content(last_minute=START + 34), "lies: its levels don't go from 2023-11-01 00:00 to 2023-11-01 00:34"),
         (_content(price_scale=9), "lies: its totals, status or scales of 2023-11-01"),
-        (_levels(rows=1), "says 1 rows of levels"),
-        (_levels(groups=(Group(START, START + 35, 71),)), "says 72 rows of levels"),
-        (_levels(groups=(Group(START, START + 7, 72),)), "its levels are not those of its minutes"),
+        (_content(totals={"buy_volume": "1"}), "lies: its totals, status or scales of 2023-11-01"),
+        (_levels(rows=1), "it has 1 rows of levels"),
+        (_levels(groups=(Group(START, START + 35, 71),)), "it has 72 rows of levels"),
+        (_levels(groups=(Group(START, START + 7, 72),)), "its levels don't go from"),
         (_levels(groups=(Group(START, START + 20, 36), Group(START + 20, START + 35, 36))), "row groups of levels overlap"),
+        (_levels(groups=(Group(START, START + 20, 36), Group(START + 21, START + 35, 36))), "its row groups are not those"),
+        (_levels(groups=(), rows=0), "its levels don't go from"),
+        (_levels(file="part-1.parquet"), "its generation is 0, and its levels are part-1.parquet"),
+        (lambda m: msgspec.structs.replace(m, generation=1), "its generation is 1, and its levels are part-0.parquet"),
+        (lambda m: msgspec.structs.replace(m, date="2023-11-02"), "is the manifest of binance BTCUSDT 2023-11-02"),
+        (lambda m: msgspec.structs.replace(m, open=("2023-12-01T00:00",)), "is no minute of 2023-11-01"),
     ],
 )
 def test_a_manifest_that_lies_is_named(change: Callable[[Manifest], Manifest], says: str, store: Store) -> None:
@@ -243,11 +250,12 @@ def test_a_month_that_lies_about_a_day_is_named(store: Store) -> None:
     path = store.archive.layout.month(BTC, MONTH)
     found = signed.load(path, Month, FORMAT)
     assert found is not None
-    days = (found.days[0], msgspec.structs.replace(found.days[1], levels=1), *found.days[2:])
-    path.write_bytes(signed.encode(msgspec.structs.replace(found, days=days)))
+    first, second, third = found.days
+    levels = [msgspec.structs.replace(day, levels=n) for day, n in zip((first, second), (71, 73), strict=True)]
+    path.write_bytes(signed.encode(msgspec.structs.replace(found, days=(*levels, third))))
     assert str(only(store)) == f"{path}: lies: its days don't have as many levels as it says"
-    path.write_bytes(signed.encode(msgspec.structs.replace(found, days=found.days[:2])))
-    assert str(verify(store).damages[0]) == f"{path}: lies: 6 minutes are of days that it doesn't name"
+    path.write_bytes(signed.encode(msgspec.structs.replace(found, days=(first, third))))
+    assert f"{path}: lies: its days have 144 levels, and its file 216" in map(str, verify(store).damages)
 
 
 def written_anew(store: Store, change: Callable[[Tables], Tables], says: dict[str, str]) -> Manifest:
@@ -295,7 +303,8 @@ GOOD = facts(BTC, {"price_scale": 2, "size_scale": 8})
         (lambda t: Tables(t.levels.slice(1), t.minutes), "do not add up"),
         (lambda t: Tables(t.levels.take([1, 0, *range(2, len(t.levels))]), t.minutes), "don't stand in price order"),
         (lambda t: Tables(t.levels, t.minutes.take([0, 0, *range(1, 6)])), "one stands twice"),
-        (lambda t: Tables(t.levels, t.minutes.slice(1)), "its levels are not those of its minutes"),
+        (lambda t: Tables(t.levels, t.minutes.slice(1)), "its levels don't go from 2023-11-01 00:07"),
+        (lambda t: Tables(t.levels, t.minutes.take([0, 1, 3, 4, 5])), "its levels are not those of its minutes"),
         (_set("minutes", "status", lambda c: pa.array(["fine"] * len(c)).dictionary_encode()), "has the status 'fine'"),
         (
             _set("minutes", "notional", _twice),
