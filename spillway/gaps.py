@@ -116,7 +116,7 @@ def _minutes(store: Store, row: GapRow) -> Iterator[dict[str, Any]]:
         return
     first, last = sorted((minute_of(row.before_ns), minute_of(row.after_ns)))
     times = minute_time(first), minute_time(last + 1)
-    table = store.minutes_arrow(row.instrument.venue, row.instrument.symbol, *times)
+    table = store.minutes(row.instrument.venue, row.instrument.symbol, *times, as_="arrow")
     for values in table.select(["timestamp", *_MINUTE_COLUMNS]).to_pylist():
         values["minute"] = minute_text(int(values.pop("timestamp").timestamp()) // 60)
         values["missing"] = orjson.loads(values["missing"])

@@ -21,11 +21,13 @@ from sinks.minute_files import MinuteFiles
 from spillway import coverage, frames
 from spillway.answers import Answers, IncompleteWarning
 from spillway.frames import LAZY_KINDS, PANDAS, Scan
+from spillway.gap_table import gap_table
 from spillway.hot import HotMinutes
 from spillway.reading import Reader
 from spillway.recorded import NotRecorded, Recordings
 from spillway.settings import Settings
 from spillway.times import DurationLike, TimeLike, bar_minutes, chosen_range
+from spillway.verify import Report, What, verify
 from spillway.wanted import Bounds, Names, Wanted, chosen, columns_of, group_of, states_of
 
 __all__ = ["IncompleteWarning", "NotRecorded", "Store"]
@@ -51,6 +53,7 @@ class Store:
 
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
         """`now`: the clock that `last` counts back from, in seconds since 1970."""
+        self._settings = settings
         self._hot = HotMinutes(settings)
         self._reader = Reader(self._hot, MinuteFiles(settings.storage_dir), Archive(settings.archive_dir))
         self._answers = Answers(self._reader, Recordings(settings.recording_dir))
@@ -176,13 +179,26 @@ class Store:
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
         return wanted.frame(lambda i, first, until: coverage.table_of(self._answers.coverage(i, first, until), by))
 
-    def levels_arrow(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pa.Table:
-        """`levels(..., as_="arrow")`."""
-        return self.levels(venue, symbol, start, end, as_=frames.ARROW)
+    def gaps(
+        self,
+        venue: Names = None,
+        symbol: Names = None,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+        state: str | None = None,
+        as_: str = PANDAS,
+    ) -> Any:
+        """The ledger's gaps by time: kind (ids, or outage: nobody listened), first_id, last_id, ids, before and after (of the
+        trades around it, UTC), state, how (what became of it), found, ended. `state`: only "open", "repaired" or "lost"."""
+        wanted = self._wanted(venue, symbol, start, end, during, last, as_)
+        return wanted.frame(lambda i, first, until: gap_table(self._settings.ledger_url, i, first, until, state))
 
-    def minutes_arrow(self, venue: str, symbol: str, start: TimeLike = None, end: TimeLike = None) -> pa.Table:
-        """`minutes(..., as_="arrow")`."""
-        return self.minutes(venue, symbol, start, end, as_=frames.ARROW)
+    def verify(self, venue: str | None = None, symbol: str | None = None, *, deep: bool = False) -> Report:
+        """Reads minute files and archive again, as `spillway verify` does, and tells what is damaged."""
+        return Report(verify(self._settings, What(venue, symbol, deep=deep)))
 
     # --- a day at a time ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from pipeline.errors import BadValue
 from sinks.archive import Archive
 from sinks.damage import Damage
@@ -26,7 +28,28 @@ class What:
     deep: bool = False
 
 
-def verify(settings: Settings, what: What, progress: Callable[[int, int], None]) -> Found:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report:
+    """What a verification found, for notebooks: it shows itself as `spillway verify` does."""
+
+    found: Found
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.found.damages
+
+    @property
+    def damages(self) -> pd.DataFrame:
+        """A row for each finding: file, what is wrong with it, and what to do."""
+        rows = [(str(damage.path), damage.what, damage.todo) for damage in self.found.damages]
+        return pd.DataFrame(rows, columns=["file", "what", "todo"], dtype="str")
+
+    def __repr__(self) -> str:
+        return "\n".join(describe(self.found, files=False))
+
+
+def verify(settings: Settings, what: What, progress: Callable[[int, int], None] = lambda done, total: None) -> Found:
     """Reads all that is wanted again. BadValue for what is no time; StorageError where a folder can't be listed."""
     first, last = minute_range(what.start, what.end)
     if not settings.storage_dir.is_dir() and not settings.archive_dir.is_dir():

@@ -13,6 +13,7 @@ from pipeline.window import RedisWindow
 from sinks.archive import Archive
 from sinks.compact import Compactor
 from sinks.minute_files import MinuteFiles
+from spillway import open as spillway_open
 from spillway.app import App
 from spillway.cli import app
 from spillway.compact import merge_months
@@ -61,6 +62,21 @@ def test_what_is_damaged_is_told_with_its_file_and_what_to_do_and_exits_with_1(s
     assert f"{part}: damaged: its checksum is not the one that the manifest names" in done.stdout
     assert "spillway backfill --venue binance --symbol BTCUSDT --from" in done.stdout
     assert "1 files are damaged or out of place" in done.stdout
+
+
+def test_a_notebook_is_told_the_same_by_the_store(store: Store) -> None:
+    compacted_month(store)
+    with spillway_open(store.folder) as opened:
+        report = opened.verify()
+        assert report.whole and report.damages.empty
+        assert repr(report).endswith("all is whole: 18 archived minutes, 216 levels add up")
+        part = next(store.folder.rglob("levels/**/*.parquet"))
+        flip_bit(part, 500)
+        report = opened.verify(BTC.venue, BTC.symbol)
+        assert not report.whole and f"{part}: damaged:" in repr(report)
+        assert report.damages["file"].tolist() == [str(part)]
+        assert "spillway backfill" in report.damages["todo"][0]
+        assert opened.verify("kraken").whole
 
 
 def test_a_machine_is_told_the_same(store: Store) -> None:
