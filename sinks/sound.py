@@ -1,7 +1,7 @@
 """Whether what a manifest says can be so at all: pure, and cheap enough to ask before each use.
 
-Its checksum tells that it is as it was written, not that what was written is right. Readers choose files, row groups and minutes
-by it; so what they choose by must agree with itself here, and with the file's own footer in `sinks/parquet.py`.
+Its checksum tells that it is as it was written, not that what was written is right. Readers choose files, row groups and
+minutes by it; so what they choose by must agree with itself here, and with the file's own footer in `sinks/parquet.py`.
 """
 
 from __future__ import annotations

@@ -82,9 +82,7 @@ def test_whatever_numbers_a_manifest_holds_it_passes_or_is_refused_by_name(recor
         lambda g: (replace(g, last=g.first, rows=12), replace(g, first=g.first + 1, rows=g.rows - 12)),
     ],
 )
-def test_row_groups_that_are_not_the_files_own_are_refused_also_where_its_footer_is_known(
-    groups: Any, store: Store
-) -> None:
+def test_row_groups_that_are_not_the_files_own_are_refused_also_where_its_footer_is_known(groups: Any, store: Store) -> None:
     compacted_month(store, days=1)
     day = store.archive.manifest(BTC, FIRST_OF_MONTH)
     assert day

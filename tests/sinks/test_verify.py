@@ -258,7 +258,9 @@ def test_a_month_that_lies_about_a_day_is_named(store: Store) -> None:
     assert f"{path}: lies: its days have 144 levels, and its file 216" in map(str, verify(store).damages)
 
 
-def written_anew(store: Store, change: Callable[[Tables], Tables], says: dict[str, str]) -> Manifest:
+def written_anew(
+    store: Store, change: Callable[[Tables], Tables], says: dict[str, str], *, group_rows: int = 1 << 20
+) -> Manifest:
     """A day of which the files and the manifest agree with each other, checksums and all, and not with what was traded."""
     path = lie(store, lambda m: m)
     old = load(path)
@@ -267,7 +269,8 @@ def written_anew(store: Store, change: Callable[[Tables], Tables], says: dict[st
     parts = {}
     for kind, schema, table in zip(KINDS, (LEVELS, MINUTES), (tables.levels, tables.minutes), strict=True):
         writer = PartWriter(schema)
-        writer.add(table)
+        for at in range(0, len(table), group_rows):
+            writer.add(table.slice(at, group_rows))
         parts[kind], data = writer.finish("part-0.parquet", says)
         store.archive.layout.part(kind, BTC, FIRST_OF_MONTH, "part-0.parquet").write_bytes(data)
     new = msgspec.structs.replace(old, **parts, content=content_of(tables.minutes))
@@ -319,6 +322,14 @@ def test_files_that_agree_with_their_manifest_and_not_with_themselves_are_named(
     written_anew(store, change, GOOD)
     found = verify(store)
     assert any(says in str(damage) for damage in found.damages), found.damages
+
+
+def test_row_groups_of_levels_without_any_minute_are_named(store: Store) -> None:
+    def in_groups(tables: Tables) -> Tables:
+        return Tables(tables.levels, tables.minutes.take([0, 4, 5]))
+
+    written_anew(store, in_groups, GOOD, group_rows=12)
+    assert any("has levels that are of no minute, about 2023-11-01 00:14" in str(damage) for damage in verify(store).damages)
 
 
 def test_a_file_of_another_instrument_is_named(store: Store) -> None:
