@@ -2,6 +2,12 @@
 
 SpillwayError
 ├── BadValue            a value object was given what it refuses
+│   └── CurrencyMismatch  two sums of money in different currencies can't be taken together
+├── NotAllowed          an entity's state doesn't allow this step: nothing was changed
+├── LedgerConflict      what is stored doesn't allow this write: nothing was written
+│   ├── Stale           another process changed it since it was read
+│   ├── AlreadyExists   something of that id is stored
+│   └── Missing         what it points to, or what shall be updated, isn't stored
 ├── DamagedMinute       a minute's bytes are not what was written (checksum, format, shape)
 ├── TapeError           a tape can't be recognised or read
 ├── StorageError        a file or folder can't be written or read
@@ -24,6 +30,30 @@ class SpillwayError(Exception):
 
 class BadValue(SpillwayError):
     """A value object was given something that it refuses."""
+
+
+class CurrencyMismatch(BadValue):
+    """Two sums of money in different currencies were to be added, subtracted or compared."""
+
+
+class NotAllowed(SpillwayError):
+    """An order, position or other entity is in a state that doesn't allow this step; nothing was changed."""
+
+
+class LedgerConflict(SpillwayError):
+    """What the ledger holds doesn't allow this write; nothing was written."""
+
+
+class Stale(LedgerConflict):
+    """Another process changed it since it was read: read it again, then decide again."""
+
+
+class AlreadyExists(LedgerConflict):
+    """Something of that id is stored already."""
+
+
+class Missing(LedgerConflict):
+    """What it points to, or what was to be updated, isn't stored."""
 
 
 class DamagedMinute(SpillwayError):
