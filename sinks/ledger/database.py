@@ -8,26 +8,35 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, Executable, Row, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from pipeline.errors import BadValue, StorageError
+from sinks.ledger.commits import Commits
 from sinks.ledger.migrate import migrate, migrations, newest, require_known, version
 from sinks.ledger.postgresql import PostgresEngine
-from sinks.ledger.sqlite import SqliteEngine
+from sinks.ledger.sqlite import MemoryEngine, SqliteEngine
+
+MEMORY = "memory://"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SUCH_AS = "sqlite:///data/ledger.db, postgresql://user@host/db or memory://"
 
 
 class Database:
     """A database with our schema. Opened to write, it is made and brought up to date; opened to read, nothing is changed."""
 
     def __init__(self, url: str, *, read_only: bool = False, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._turn = threading.Lock()
         self._engine = _engine(url, read_only)
+        self._commits = Commits(self._engine)
+        self._here = threading.local()
         self._known = migrations(self._engine.name)
+        self.clock_ns = clock_ns
         self.where = self._engine.where
         try:
             if not read_only:
@@ -52,21 +61,69 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes: committed at the end, and then durable; rolled back whole on any error."""
-        with self._turn, self._engine.exclusive(), self._explained(), self._engine.writer.begin() as connection:
-            self._engine.start(connection)
-            yield connection
+        """A transaction that writes: committed at the end, and then durable; rolled back whole on any error.
+
+        Within another one of the same thread it is a part of that.
+        """
+        outer = self._inside()
+        if outer is not None:
+            with self._explained(), outer.begin_nested():
+                yield outer
+            return
+        with self._explained(), self._commits.writing() as connection:
+            self._here.connection, self._here.undo = connection, []
+            try:
+                yield connection
+            except BaseException:
+                for undo in reversed(self._here.undo):
+                    undo()
+                raise
+            finally:
+                self._here.connection = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one moment's state."""
+        """A transaction that sees one moment's state; within one that writes, that one's."""
+        outer = self._inside() or self._reader()
+        if outer is not None:
+            yield outer
+            return
         with self._explained(), self._engine.reader.begin() as connection:
-            yield connection
+            self._here.reader = connection
+            try:
+                yield connection
+            finally:
+                self._here.reader = None
+
+    def answer(self, question: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All rows of a single question: what `reading` sees, for less."""
+        outer = self._inside() or self._reader()
+        with self._explained():
+            if outer is not None:
+                return outer.execute(question, dict(values or {})).all()
+            return self._engine.answer(question, dict(values or {}))
+
+    def when_undone(self, undo: Callable[[], None]) -> None:
+        """Has `undo` called if the transaction that this thread is in, if any, is rolled back."""
+        if self._inside() is not None:
+            self._here.undo.append(undo)
+
+    def now(self) -> datetime:
+        """The clock's time, to the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.clock_ns() // 1_000)
 
     def close(self) -> None:
         """Closes all connections."""
-        with self._turn, self._explained():
+        with self._commits.alone(), self._explained():
             self._engine.close()
+
+    def _inside(self) -> Connection | None:
+        """The connection of the transaction that this thread writes in."""
+        return getattr(self._here, "connection", None)
+
+    def _reader(self) -> Connection | None:
+        """The connection of the moment that this thread reads."""
+        return getattr(self._here, "reader", None)
 
     def _migrate(self, now_ns: int) -> None:
         with self.writing() as connection:
@@ -77,6 +134,8 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError as error:
+            raise self._engine.refused(error.orig or error) from error
         except DBAPIError as error:
             raise self._engine.failure(error.orig or error) from error
         except SQLAlchemyError as error:
@@ -86,14 +145,16 @@ class Database:
 
 
 def _engine(url: str, read_only: bool) -> SqliteEngine | PostgresEngine:
+    if url == MEMORY:
+        return MemoryEngine()
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise BadValue("the ledger's URL: expected such as sqlite:///data/ledger.db or postgresql://user@host/db") from None
+        raise BadValue(f"the ledger's URL: expected such as {_SUCH_AS}") from None
     kind = parsed.get_backend_name()
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return SqliteEngine(Path(str(parsed.database)), read_only=read_only)
     if kind == "postgresql":
         return PostgresEngine(parsed)
     shown = parsed.render_as_string(hide_password=True)
-    raise BadValue(f"the ledger's URL {shown}: expected a SQLite file or PostgreSQL, such as sqlite:///data/ledger.db")
+    raise BadValue(f"the ledger's URL {shown}: expected such as {_SUCH_AS}")

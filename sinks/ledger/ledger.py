@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+from sinks.ledger.accounts import Accounts
 from sinks.ledger.database import Database
 from sinks.ledger.gaps import GapBook
 from sinks.ledger.klines import KlineBook
+from sinks.ledger.transactions import Transactions
 
 
 class Ledger:
@@ -18,6 +22,20 @@ class Ledger:
         self.where = database.where
         self.gaps = GapBook(database)
         self.klines = KlineBook(database)
+        self.accounts = Accounts(database)
+        self.transactions = Transactions(database, self.accounts)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that this thread writes in the block is written together, or nothing of it."""
+        with self._database.writing():
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that this thread reads in the block is of one moment."""
+        with self._database.reading():
+            yield
 
     def close(self) -> None:
         """Closes the database."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy import URL, Connection, Executable, Row, create_engine
 
-from pipeline.errors import BadValue, DiskFull, StorageError
+from pipeline.errors import AlreadyExists, BadValue, DiskFull, Missing, SpillwayError, StorageError
 
 SCHEMA = "trading"
 CONNECT_S = 5
 _TURN = 0x5350494C4C  # "SPILL": what our writers lock
 _DISK_FULL = "53100"
+_REFUSED: dict[str, type[SpillwayError]] = {"23505": AlreadyExists, "23503": Missing, "23001": Missing}
 
 
 class PostgresEngine:
@@ -28,6 +29,7 @@ class PostgresEngine:
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
             self.writer = self.reader = create_engine(driver, connect_args=options, pool_pre_ping=True)
+            self._single = self.reader.execution_options(isolation_level="AUTOCOMMIT")
         except ImportError:
             raise BadValue(
                 f"{self.where}: a ledger in PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'"
@@ -42,9 +44,23 @@ class PostgresEngine:
         """Waits for the other writers, until they end their transactions."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
 
+    def is_open(self, connection: Connection) -> bool:
+        """Whether its transaction still is: only a lost connection undoes all of it."""
+        return not connection.closed and not connection.invalidated
+
+    def answer(self, question: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
+        """All rows of one question, as of now."""
+        with self._single.connect() as connection:
+            return connection.execute(question, values).all()
+
     def make_schema(self, connection: Connection) -> None:
         """Makes the schema, if it isn't there."""
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    def refused(self, error: BaseException) -> SpillwayError:
+        """What a constraint refused as one of our errors."""
+        told = str(error).splitlines()[0]
+        return _REFUSED.get(getattr(error, "sqlstate", None) or "", BadValue)(f"{self.where}: {told}")
 
     def failure(self, error: BaseException) -> StorageError:
         """An error of the driver as one of ours."""

@@ -6,25 +6,34 @@ may checkpoint) holds a lock file beside the database, and readers open it so th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
-from pipeline.errors import DiskFull, StorageError
+from pipeline.errors import AlreadyExists, BadValue, DiskFull, Missing, SpillwayError, StorageError
 from sinks import durable
+from sinks.ledger.exact_functions import with_exact_functions
+from sinks.ledger.turns import Turns
 
 BUSY_S = 10.0  # how long another connection's transaction, or another process's, is waited for
-_WAIT_S = 0.005  # between two looks whether the lock file is free
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_REFUSED: dict[str, type[SpillwayError]] = {
+    "SQLITE_CONSTRAINT_PRIMARYKEY": AlreadyExists,
+    "SQLITE_CONSTRAINT_UNIQUE": AlreadyExists,
+    "SQLITE_CONSTRAINT_FOREIGNKEY": Missing,
+    "SQLITE_CONSTRAINT_TRIGGER": Missing,
+}
+_memories = count(1)
 
 
 class SqliteEngine:
@@ -35,11 +44,11 @@ class SqliteEngine:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.where = str(path)
-        self._lock: int | None = None
-        if not read_only:
-            self._lock = self._prepare()
-        self.writer = _engine(lambda: _connect(path), "BEGIN IMMEDIATE", StaticPool)
-        self.reader = _engine(lambda: _connect_to_read(path), "BEGIN", QueuePool)
+        self._turns = None if read_only else self._prepare()
+        self.writer = _engine(self._connect, StaticPool, "BEGIN IMMEDIATE")
+        self.reader = _engine(self._connect_to_read, QueuePool, "BEGIN")
+        self._single = _engine(self._connect_to_read, NullPool)
+        self._idle: deque[Connection] = deque(maxlen=16)  # for single questions: to begin a transaction costs more than they do
 
     @property
     def exists(self) -> bool:
@@ -49,18 +58,38 @@ class SqliteEngine:
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Holds off all other processes that write. StorageError where one holds it for too long."""
-        assert self._lock is not None, "opened to read only"
-        self._wait_for(self._lock)
-        try:
+        if self._turns is None:
+            raise StorageError(f"{self.where}: was opened to read only")
+        with self._turns.one(BUSY_S):
             yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def start(self, connection: Connection) -> None:
         """Nothing: the transaction began as the only one that writes."""
 
+    def is_open(self, connection: Connection) -> bool:
+        """Whether its transaction still is: a full disk or a failing one undoes all of it."""
+        return bool(_driver(connection).in_transaction)
+
     def make_schema(self, connection: Connection) -> None:
         """Nothing: SQLite has one."""
+
+    def answer(self, question: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
+        """All rows of one question, as of now."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._single.connect()
+        try:
+            rows = connection.execute(question, values).all()
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
+
+    def refused(self, error: BaseException) -> SpillwayError:
+        """What a constraint refused as one of our errors."""
+        return _REFUSED.get(getattr(error, "sqlite_errorname", ""), BadValue)(f"{self.where}: {error}")
 
     def failure(self, error: BaseException) -> StorageError:
         """An error of the driver as one of ours."""
@@ -75,58 +104,86 @@ class SqliteEngine:
 
     def close(self) -> None:
         """Closes the readers, then the writer: the last one moves its log into the database."""
+        while self._idle:
+            self._idle.pop().close()
         self.reader.dispose()
-        if self._lock is None:
+        if self._turns is None:
             return
         with self.exclusive():
             self.writer.dispose()
-        os.close(self._lock)
-        self._lock = None
+        self._turns.close()
+        self._turns = None
 
-    def _prepare(self) -> int:
-        """Makes the folder, the file and its lock; returns the lock."""
+    def _prepare(self) -> Turns:
+        """Makes the folder, the file and its locks."""
         durable.make_folder(self.path.parent)
         with durable.explained(self.path, "opened"):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, durable.FILE_MODE))
-            lock = self.path.with_name(f".{self.path.name}.lock")
-            return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, durable.FILE_MODE)
+        return Turns(self.path)
 
-    def _wait_for(self, lock: int) -> None:
-        deadline = time.monotonic() + BUSY_S
-        while not self._locked(lock):
-            if time.monotonic() > deadline:
-                raise StorageError(f"{self.where}: another process is writing it for more than {BUSY_S:g} s")
-            time.sleep(_WAIT_S)
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        _set(connection, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF")
+        return with_exact_functions(connection)
 
-    def _locked(self, lock: int) -> bool:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise durable.failure(error, self.path, "locked") from error
+    def _connect_to_read(self) -> sqlite3.Connection:
+        where = f"file:{quote(str(self.path.absolute()))}?mode=ro"
+        connection = sqlite3.connect(where, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+        return with_exact_functions(connection)
+
+
+class MemoryEngine(SqliteEngine):
+    """The same in memory, for tests and trials: what is in it goes with the last connection."""
+
+    def __init__(self) -> None:
+        self._uri = f"file:/spillway-{os.getpid()}-{next(_memories)}?vfs=memdb"
+        super().__init__(Path(":memory:"))
+        self.where = "memory"
+
+    @property
+    def exists(self) -> bool:
+        """It is made with the first connection."""
         return True
 
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nothing: no other process sees it."""
+        yield
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    def close(self) -> None:
+        """All is gone."""
+        while self._idle:
+            self._idle.pop().close()
+        self.reader.dispose()
+        self.writer.dispose()
+
+    def _prepare(self) -> None:  # type: ignore[override]
+        """Nothing is on a disk."""
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+        _set(connection, "foreign_keys = ON", "trusted_schema = OFF")
+        return with_exact_functions(connection)
+
+    _connect_to_read = _connect
+
+
+def _set(connection: sqlite3.Connection, *pragmas: str) -> None:
     with closing(connection.cursor()) as cursor:
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-    return connection
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
 
 
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    where = f"file:{quote(str(path.absolute()))}?mode=ro"
-    return sqlite3.connect(where, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return connection.connection.dbapi_connection  # type: ignore[return-value]
 
 
-def _engine(connect: object, begin: str, pool: type[QueuePool] | type[StaticPool]) -> Engine:
+def _engine(connect: Callable[[], sqlite3.Connection], pool: type[Any], begin: str = "") -> Engine:
     engine = create_engine("sqlite://", creator=connect, poolclass=pool)
+    if begin:
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
 
     return engine

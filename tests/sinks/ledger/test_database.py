@@ -246,7 +246,7 @@ def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.privileged
 def test_a_full_disk_is_told_of_and_what_was_committed_stays(small_disk: Callable[..., Path]) -> None:
-    folder = small_disk("300k")
+    folder = small_disk("2m")
     with open_ledger(url_of(folder)) as ledger:
         kept = 0
         with pytest.raises(DiskFull, match=r"ledger\.db"):

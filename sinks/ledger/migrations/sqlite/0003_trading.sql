@@ -1,0 +1,314 @@
+-- What the trader's programs remember. Decimals are exact: plain text here, summed by a function of ours.
+
+-- The traders' accounts, and what is in them.
+CREATE TABLE accounts (
+    account_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    account_type TEXT NOT NULL CHECK (account_type IN ('paper', 'live')),
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    closed_at TEXT CHECK (closed_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(closed_at) = 27),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (account_id)
+) STRICT;
+
+CREATE INDEX accounts_by_name ON accounts (name);
+CREATE INDEX accounts_active ON accounts (active);
+
+CREATE TABLE balances (
+    account_id TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    available TEXT NOT NULL CHECK (available NOT GLOB '*[^0-9.-]*' AND available GLOB '*[0-9]*' AND CAST(available AS REAL) >= 0),
+    locked TEXT NOT NULL CHECK (locked NOT GLOB '*[^0-9.-]*' AND locked GLOB '*[0-9]*' AND CAST(locked AS REAL) >= 0),
+    PRIMARY KEY (account_id, currency),
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
+) STRICT;
+
+-- Every amount that came or went. Rows are only added.
+CREATE TABLE transactions (
+    transaction_id TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    transaction_type TEXT NOT NULL CHECK (transaction_type IN ('deposit', 'withdrawal', 'buy', 'sell', 'fee', 'funding', 'interest', 'rebate', 'transfer_in', 'transfer_out', 'realized_pnl', 'adjustment')),
+    amount TEXT NOT NULL CHECK (amount NOT GLOB '*[^0-9.-]*' AND amount GLOB '*[0-9]*'),
+    currency TEXT NOT NULL,
+    description TEXT NOT NULL,
+    reference TEXT,
+    occurred_at TEXT NOT NULL CHECK (occurred_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(occurred_at) = 27),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    PRIMARY KEY (transaction_id),
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
+) STRICT;
+
+CREATE INDEX transactions_by_time ON transactions (account_id, occurred_at);
+CREATE INDEX transactions_by_type ON transactions (account_id, transaction_type, currency, occurred_at);
+CREATE INDEX transactions_by_currency ON transactions (account_id, currency, occurred_at);
+
+-- What trades, by which rules.
+CREATE TABLE strategies (
+    strategy_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    strategy_type TEXT NOT NULL CHECK (strategy_type IN ('market_making', 'trend_following', 'mean_reversion', 'arbitrage', 'momentum', 'custom')),
+    status TEXT NOT NULL CHECK (status IN ('inactive', 'active', 'paused', 'stopped', 'error')),
+    parameters TEXT NOT NULL,
+    instruments TEXT NOT NULL,
+    max_position_size TEXT CHECK (max_position_size NOT GLOB '*[^0-9.-]*' AND max_position_size GLOB '*[0-9]*' AND CAST(max_position_size AS REAL) >= 0),
+    max_daily_loss TEXT CHECK (max_daily_loss NOT GLOB '*[^0-9.-]*' AND max_daily_loss GLOB '*[0-9]*' AND CAST(max_daily_loss AS REAL) >= 0),
+    max_leverage TEXT CHECK (max_leverage NOT GLOB '*[^0-9.-]*' AND max_leverage GLOB '*[0-9]*' AND CAST(max_leverage AS REAL) >= 0),
+    total_pnl TEXT NOT NULL CHECK (total_pnl NOT GLOB '*[^0-9.-]*' AND total_pnl GLOB '*[0-9]*'),
+    daily_pnl TEXT NOT NULL CHECK (daily_pnl NOT GLOB '*[^0-9.-]*' AND daily_pnl GLOB '*[0-9]*'),
+    total_trades INTEGER NOT NULL CHECK (total_trades >= 0),
+    error_message TEXT,
+    started_at TEXT CHECK (started_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(started_at) = 27),
+    stopped_at TEXT CHECK (stopped_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(stopped_at) = 27),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (strategy_id)
+) STRICT;
+
+CREATE INDEX strategies_by_status ON strategies (status);
+CREATE INDEX strategies_by_type ON strategies (strategy_type);
+CREATE INDEX strategies_by_time ON strategies (created_at);
+
+-- What the programs wait for.
+CREATE TABLE conditions (
+    condition_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    condition_type TEXT NOT NULL CHECK (condition_type IN ('price', 'volume', 'delta', 'indicator', 'time', 'custom')),
+    comparison TEXT CHECK (comparison IN ('above', 'at_or_above', 'below', 'at_or_below', 'crosses_above', 'crosses_below')),
+    value TEXT CHECK (value NOT GLOB '*[^0-9.-]*' AND value GLOB '*[0-9]*'),
+    action TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    strategy_id TEXT,
+    status TEXT NOT NULL CHECK (status IN ('active', 'triggered', 'paused', 'expired', 'cancelled')),
+    expires_at TEXT CHECK (expires_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(expires_at) = 27),
+    triggered_at TEXT CHECK (triggered_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(triggered_at) = 27),
+    triggered_value TEXT CHECK (triggered_value NOT GLOB '*[^0-9.-]*' AND triggered_value GLOB '*[0-9]*'),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (condition_id),
+    FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
+) STRICT;
+
+CREATE INDEX conditions_by_symbol ON conditions (symbol, status);
+CREATE INDEX conditions_by_status ON conditions (status);
+CREATE INDEX conditions_by_strategy ON conditions (strategy_id);
+
+-- What was decided, whole in `document`, and which minutes it was made from.
+CREATE TABLE decisions (
+    decision_id TEXT NOT NULL,
+    timestamp TEXT NOT NULL CHECK (timestamp GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(timestamp) = 27),
+    asset_pair TEXT,
+    action TEXT,
+    document TEXT NOT NULL,
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (decision_id)
+) STRICT;
+
+CREATE INDEX decisions_by_pair ON decisions (asset_pair, timestamp);
+CREATE INDEX decisions_by_time ON decisions (timestamp);
+
+CREATE TABLE decision_minutes (
+    decision_id TEXT NOT NULL,
+    venue TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    revision INTEGER NOT NULL CHECK (revision >= 1),
+    checksum TEXT NOT NULL,
+    PRIMARY KEY (decision_id, venue, symbol, minute),
+    FOREIGN KEY (decision_id) REFERENCES decisions (decision_id) ON DELETE CASCADE
+) STRICT;
+
+CREATE INDEX decision_minutes_by_minute ON decision_minutes (venue, symbol, minute);
+
+-- Orders, paper and live.
+CREATE TABLE orders (
+    order_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
+    order_type TEXT NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
+    quantity TEXT NOT NULL CHECK (quantity NOT GLOB '*[^0-9.-]*' AND quantity GLOB '*[0-9]*' AND CAST(quantity AS REAL) > 0),
+    price TEXT CHECK (price NOT GLOB '*[^0-9.-]*' AND price GLOB '*[0-9]*'),
+    stop_price TEXT CHECK (stop_price NOT GLOB '*[^0-9.-]*' AND stop_price GLOB '*[0-9]*'),
+    account_id TEXT,
+    strategy_id TEXT,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'submitted', 'accepted', 'partially_filled', 'filled', 'cancelled', 'rejected', 'expired')),
+    time_in_force TEXT NOT NULL CHECK (time_in_force IN ('gtc', 'ioc', 'fok', 'day')),
+    filled_quantity TEXT NOT NULL CHECK (filled_quantity NOT GLOB '*[^0-9.-]*' AND filled_quantity GLOB '*[0-9]*' AND CAST(filled_quantity AS REAL) >= 0),
+    average_fill_price TEXT CHECK (average_fill_price NOT GLOB '*[^0-9.-]*' AND average_fill_price GLOB '*[0-9]*'),
+    commission TEXT NOT NULL CHECK (commission NOT GLOB '*[^0-9.-]*' AND commission GLOB '*[0-9]*'),
+    realized_pnl TEXT CHECK (realized_pnl NOT GLOB '*[^0-9.-]*' AND realized_pnl GLOB '*[0-9]*'),
+    exchange_order_id TEXT,
+    execution_venue TEXT,
+    error_message TEXT,
+    submitted_at TEXT CHECK (submitted_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(submitted_at) = 27),
+    accepted_at TEXT CHECK (accepted_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(accepted_at) = 27),
+    filled_at TEXT CHECK (filled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(filled_at) = 27),
+    cancelled_at TEXT CHECK (cancelled_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(cancelled_at) = 27),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (order_id),
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
+    FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
+) STRICT;
+
+CREATE INDEX orders_by_account ON orders (account_id, status, created_at);
+CREATE INDEX orders_by_symbol ON orders (symbol, created_at);
+CREATE INDEX orders_by_strategy ON orders (strategy_id, status, created_at);
+CREATE INDEX orders_by_status ON orders (status, created_at);
+CREATE INDEX orders_by_time ON orders (created_at);
+CREATE INDEX orders_by_exchange_id ON orders (exchange_order_id);
+
+-- What was executed of them. Rows are only added.
+CREATE TABLE trades (
+    trade_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
+    quantity TEXT NOT NULL CHECK (quantity NOT GLOB '*[^0-9.-]*' AND quantity GLOB '*[0-9]*' AND CAST(quantity AS REAL) > 0),
+    price TEXT NOT NULL CHECK (price NOT GLOB '*[^0-9.-]*' AND price GLOB '*[0-9]*'),
+    strategy_id TEXT,
+    account_id TEXT,
+    commission TEXT NOT NULL CHECK (commission NOT GLOB '*[^0-9.-]*' AND commission GLOB '*[0-9]*'),
+    commission_currency TEXT,
+    realized_pnl TEXT CHECK (realized_pnl NOT GLOB '*[^0-9.-]*' AND realized_pnl GLOB '*[0-9]*'),
+    exchange_trade_id TEXT,
+    execution_venue TEXT,
+    liquidity TEXT CHECK (liquidity IN ('maker', 'taker')),
+    executed_at TEXT NOT NULL CHECK (executed_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(executed_at) = 27),
+    notes TEXT,
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    PRIMARY KEY (trade_id),
+    FOREIGN KEY (order_id) REFERENCES orders (order_id) ON DELETE CASCADE,
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
+    FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
+) STRICT;
+
+CREATE INDEX trades_by_order ON trades (order_id);
+CREATE INDEX trades_by_strategy ON trades (strategy_id, executed_at);
+CREATE INDEX trades_by_symbol ON trades (symbol, executed_at);
+CREATE INDEX trades_by_account ON trades (account_id, executed_at);
+CREATE INDEX trades_by_time ON trades (executed_at);
+CREATE INDEX trades_by_exchange_id ON trades (exchange_trade_id);
+
+-- What is held: quantity above 0 is long, below 0 short.
+CREATE TABLE positions (
+    position_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    strategy_id TEXT,
+    account_id TEXT,
+    quantity TEXT NOT NULL CHECK (quantity NOT GLOB '*[^0-9.-]*' AND quantity GLOB '*[0-9]*'),
+    average_entry_price TEXT NOT NULL CHECK (average_entry_price NOT GLOB '*[^0-9.-]*' AND average_entry_price GLOB '*[0-9]*'),
+    current_price TEXT CHECK (current_price NOT GLOB '*[^0-9.-]*' AND current_price GLOB '*[0-9]*'),
+    realized_pnl TEXT NOT NULL CHECK (realized_pnl NOT GLOB '*[^0-9.-]*' AND realized_pnl GLOB '*[0-9]*'),
+    commission TEXT NOT NULL CHECK (commission NOT GLOB '*[^0-9.-]*' AND commission GLOB '*[0-9]*'),
+    opened_at TEXT CHECK (opened_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(opened_at) = 27),
+    closed_at TEXT CHECK (closed_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(closed_at) = 27),
+    notes TEXT,
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    PRIMARY KEY (position_id),
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
+    FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
+) STRICT;
+
+CREATE INDEX positions_by_strategy ON positions (strategy_id, symbol);
+CREATE INDEX positions_by_symbol ON positions (symbol);
+CREATE INDEX positions_by_account ON positions (account_id);
+CREATE INDEX positions_by_time ON positions (updated_at);
+
+-- How each account did, a row a day.
+CREATE TABLE performance_metrics (
+    account_id TEXT NOT NULL,
+    date TEXT NOT NULL CHECK (date GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'),
+    total_value_usd TEXT NOT NULL CHECK (total_value_usd NOT GLOB '*[^0-9.-]*' AND total_value_usd GLOB '*[0-9]*'),
+    pnl_daily TEXT NOT NULL CHECK (pnl_daily NOT GLOB '*[^0-9.-]*' AND pnl_daily GLOB '*[0-9]*'),
+    pnl_total TEXT NOT NULL CHECK (pnl_total NOT GLOB '*[^0-9.-]*' AND pnl_total GLOB '*[0-9]*'),
+    sharpe_ratio TEXT CHECK (sharpe_ratio NOT GLOB '*[^0-9.-]*' AND sharpe_ratio GLOB '*[0-9]*'),
+    sortino_ratio TEXT CHECK (sortino_ratio NOT GLOB '*[^0-9.-]*' AND sortino_ratio GLOB '*[0-9]*'),
+    max_drawdown TEXT CHECK (max_drawdown NOT GLOB '*[^0-9.-]*' AND max_drawdown GLOB '*[0-9]*'),
+    win_rate TEXT CHECK (win_rate NOT GLOB '*[^0-9.-]*' AND win_rate GLOB '*[0-9]*'),
+    profit_factor TEXT CHECK (profit_factor NOT GLOB '*[^0-9.-]*' AND profit_factor GLOB '*[0-9]*'),
+    trades_count INTEGER NOT NULL CHECK (trades_count >= 0),
+    created_at TEXT NOT NULL CHECK (created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(created_at) = 27),
+    updated_at TEXT NOT NULL CHECK (updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T*Z' AND length(updated_at) = 27),
+    PRIMARY KEY (account_id, date),
+    FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
+) STRICT;
+
+-- What of conditions and orders changed, in this order, for the programs that act on it.
+CREATE TABLE changes (
+    change_id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    entity TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    change TEXT NOT NULL CHECK (change IN ('created', 'updated', 'deleted')),
+    changed_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX changes_by_time ON changes (changed_at);
+
+-- A program that changes a row and says nothing of the time: then it is now.
+CREATE TRIGGER accounts_updated AFTER UPDATE ON accounts WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE accounts SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE account_id = NEW.account_id;
+END;
+
+CREATE TRIGGER strategies_updated AFTER UPDATE ON strategies WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE strategies SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE strategy_id = NEW.strategy_id;
+END;
+
+CREATE TRIGGER conditions_updated AFTER UPDATE ON conditions WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE conditions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE condition_id = NEW.condition_id;
+END;
+
+CREATE TRIGGER decisions_updated AFTER UPDATE ON decisions WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE decisions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE decision_id = NEW.decision_id;
+END;
+
+CREATE TRIGGER orders_updated AFTER UPDATE ON orders WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE orders SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE order_id = NEW.order_id;
+END;
+
+CREATE TRIGGER positions_updated AFTER UPDATE ON positions WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE positions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE position_id = NEW.position_id;
+END;
+
+CREATE TRIGGER performance_metrics_updated AFTER UPDATE ON performance_metrics WHEN NEW.updated_at IS OLD.updated_at BEGIN
+    UPDATE performance_metrics SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE account_id = NEW.account_id AND date = NEW.date;
+END;
+
+CREATE TRIGGER condition_created AFTER INSERT ON conditions BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('condition', NEW.condition_id, NEW.version, 'created', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
+
+CREATE TRIGGER condition_updated AFTER UPDATE ON conditions WHEN NEW.updated_at IS NOT OLD.updated_at BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('condition', NEW.condition_id, NEW.version, 'updated', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
+
+CREATE TRIGGER condition_deleted AFTER DELETE ON conditions BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('condition', OLD.condition_id, OLD.version, 'deleted', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
+
+CREATE TRIGGER order_created AFTER INSERT ON orders BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('order', NEW.order_id, NEW.version, 'created', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
+
+CREATE TRIGGER order_updated AFTER UPDATE ON orders WHEN NEW.updated_at IS NOT OLD.updated_at BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('order', NEW.order_id, NEW.version, 'updated', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
+
+CREATE TRIGGER order_deleted AFTER DELETE ON orders BEGIN
+    INSERT INTO changes (entity, entity_id, version, change, changed_at)
+    VALUES ('order', OLD.order_id, OLD.version, 'deleted', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
+END;
