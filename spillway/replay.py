@@ -100,7 +100,9 @@ class Replay:
                 if writer.counts.rewinds != rewinds:
                     return False
             self._note(self._letters)
-        await writer.flush(check=True)  # a Redis that went back only now is noticed too, while the tape can be played again
+        # No more comes for minutes that were opened again. And a Redis that went back only now is noticed, while the tape can
+        # be played again.
+        await writer.flush(writer.watermark_ns + writer.options.grace_ns, check=True)
         await writer.settle()
         return writer.counts.rewinds == rewinds
 

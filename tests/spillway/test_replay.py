@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import spillway
 from collectors.tapes.levels import NOTE
 from sinks.recording import Recorder
 from spillway.cli import app
@@ -164,6 +165,11 @@ def gaps(data: Path) -> list[tuple[Any, ...]]:
     return [(gap["first_id"], gap["last_id"], gap["state"]) for gap in told]
 
 
+def statuses(data: Path) -> list[str]:
+    with spillway.open(data) as store:
+        return list(store.minutes("binance", "BTCUSDT")["status"].astype(str))
+
+
 def test_what_a_tape_lacks_stands_in_the_ledger_until_another_tape_brings_it(tmp_path: Path) -> None:
     """Trades of minute 3 and 4 come later, those of minute 7 never; and nothing is made where nothing is missing."""
     data, told = tmp_path / "data", list(tapes.rows(0.5, 60))
@@ -174,7 +180,9 @@ def test_what_a_tape_lacks_stands_in_the_ledger_until_another_tape_brings_it(tmp
     assert not (tmp_path / "whole" / "ledger.db").exists()
     assert replayed(first, *BTC, "--data", data)["missing_ids"] == 70
     assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "open")]
+    assert statuses(data)[2:9] == ["complete", "degraded", "degraded", "complete", "complete", "degraded", "complete"]
     assert replayed(late, *BTC, "--data", data)["missing_ids"] == 10
+    assert statuses(data)[2:9] == ["complete", "complete", "complete", "complete", "complete", "degraded", "complete"]
     assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "repaired")]
     assert replayed(first, *BTC, "--data", data)["missing_ids"] == 10
     assert gaps(data) == [(ids[450], ids[459], "open"), (ids[200], ids[259], "repaired")]
