@@ -43,7 +43,8 @@ class Simulator:
     a rate, else by `missed` trades after each end of a connection that it made. The last trade always waits for a reader, who
     then knows what lacks. `unsent`: ids that the stream skips. `unkept`: ids that history doesn't have. `prepared`: encodes all
     frames beforehand. `faults`: what else goes wrong; may be set anew at any time. `idle_s`: a client that says nothing for so
-    long, not even a ping, is closed. `beat_s`: how often a venue sends its heartbeats.
+    long, not even a ping, is closed. `beat_s`: how often a venue sends its heartbeats. `past`: all trades have
+    happened, and only history tells of them.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Simulator:
         faults: Faults | None = None,
         idle_s: float = math.inf,
         beat_s: float = 1.0,
+        past: bool = False,
     ) -> None:
         self.ws_url = self.rest_url = ""  # set on entering
         self.done = asyncio.Event()  # all trades have happened
@@ -68,6 +70,7 @@ class Simulator:
         self.befell: Counter[str] = Counter()  # how often each fault happened
         self._wire = WIRES[venue]
         self._tape = Tape(trades, unkept)
+        self._tape.at = len(self._tape.trades) if past else 0
         self._rate, self._cut_every, self._lossy, self._missed = rate, cut_every, lossy, missed
         self._plan = Plan(faults or Faults())
         self._answers = Answers(self._wire, self._tape, lambda: self._plan, self.befell)

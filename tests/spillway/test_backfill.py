@@ -136,8 +136,7 @@ async def place(
 ) -> AsyncIterator[Place]:
     known = VENUES[venue]
     members = tape(known) if trades is None else trades
-    async with Simulator(members, venue=venue, **options) as exchange:
-        exchange._tape.at = len(members)  # all of it is past
+    async with Simulator(members, venue=venue, past=True, **options) as exchange:
         collect = [{"venue": venue, "symbols": [members[0].symbol], "rest_url": exchange.rest_url}]
         async with opened(Settings(data_dir=data, collect=collect)) as app:  # type: ignore[arg-type]
             yield Place(app, exchange, known, members, data)
