@@ -26,4 +26,6 @@ def utc(value: datetime, what: str = "time") -> datetime:
 
 def utc_or_none(value: datetime | None, what: str) -> datetime | None:
     """The same where a moment may lack."""
-    return None if value is None else utc(value, what)
+    if value is None or (type(value) is datetime and value.tzinfo is UTC):
+        return value
+    return utc(value, what)

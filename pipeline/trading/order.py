@@ -220,9 +220,8 @@ class Order(Entity):
         filled = exact.add(self.filled_quantity, more)
         value = exact.add(self.filled_value, exact.multiply(price, more))
         paid = exact.number(exact.add(self.commission, exact.number(commission, "commission")), "commission")
-        moment = utc_or_none(at, "at")
-        self.average_fill_price = exact.divided(value, filled)
-        self.filled_quantity, self.commission, self.updated_at = filled, paid, moment
+        average, moment = exact.number(exact.divided(value, filled), "average_fill_price"), utc_or_none(at, "at")
+        self.filled_quantity, self.average_fill_price, self.commission, self.updated_at = filled, average, paid, moment
         self.status = OrderStatus.FILLED if filled == self.quantity else OrderStatus.PARTIALLY_FILLED
         if self.status is OrderStatus.FILLED:
             self.filled_at = moment
@@ -236,7 +235,7 @@ class Order(Entity):
     def reject(self, reason: str, at: datetime | None = None) -> None:
         """The venue refuses it. `reason` becomes the error message."""
         self._allow("reject", self.status, MOVES)
-        self._ended(OrderStatus.REJECTED, at, reason)
+        self._ended(OrderStatus.REJECTED, at, checked_text(reason, "reason"))
 
     def expire(self, at: datetime | None = None) -> None:
         """Its time is over; what was filled stays filled."""

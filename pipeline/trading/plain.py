@@ -11,6 +11,7 @@ from pipeline.trading.names import brief
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
 MAX_DEPTH = 50
+MAX_BITS = 1024  # of a whole number: as far as a float reaches
 
 
 def plain(value: object, what: str, depth: int = MAX_DEPTH) -> Plain:
@@ -19,7 +20,7 @@ def plain(value: object, what: str, depth: int = MAX_DEPTH) -> Plain:
     That is NaN and infinity, keys that aren't text, tuples and other types, and in texts what no store takes (NUL, half
     a surrogate pair).
     """
-    if value is None or type(value) is bool or type(value) is int:
+    if value is None or type(value) is bool or (type(value) is int and value.bit_length() <= MAX_BITS):
         return value
     if type(value) is str:
         return _text(value, what)

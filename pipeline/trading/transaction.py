@@ -9,7 +9,7 @@ from typing import ClassVar
 from pipeline.errors import BadValue
 from pipeline.trading.choice import Choice
 from pipeline.trading.entity import Entity
-from pipeline.trading.moments import utc
+from pipeline.trading.moments import utc_or_none
 from pipeline.trading.money import Money
 from pipeline.trading.names import checked_id, checked_text, new_id
 
@@ -78,16 +78,14 @@ class Transaction(Entity):
             raise BadValue(f"amount {self.amount!r}: expected Money")
         if _SIGNS[self.transaction_type] and self.amount.amount <= 0:
             raise BadValue(f"{self.transaction_type} of {self.amount}: expected more than 0")
-        if self.description:
+        if self.description != "":
             checked_text(self.description, "description")
         if self.account_id is not None:
             put(self, "account_id", checked_id(self.account_id, "account_id"))
         if self.reference is not None:
             put(self, "reference", checked_id(self.reference, "reference"))
-        if self.occurred_at is not None:
-            put(self, "occurred_at", utc(self.occurred_at, "occurred_at"))
-        if self.created_at is not None:
-            put(self, "created_at", utc(self.created_at, "created_at"))
+        put(self, "occurred_at", utc_or_none(self.occurred_at, "occurred_at"))
+        put(self, "created_at", utc_or_none(self.created_at, "created_at"))
 
     def effect(self) -> Money:
         """What it adds to the account; negative where it takes from it."""
