@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select
 
 from pipeline.trading.account import Account
 from pipeline.trading.balance import Balance
@@ -57,8 +57,8 @@ class Accounts(Repository[Account]):
         self._names.remove("balance")
         return super()._columns_of_entity()
 
-    def _entities(self, rows: Sequence[Row[Any]]) -> list[Account]:
-        balances = self._balances([row.account_id for row in rows])
+    def _entities(self, rows: Sequence[Sequence[Any]]) -> list[Account]:
+        balances = self._balances([row[0] for row in rows])
         accounts = [dict(zip(self._names, row, strict=True)) for row in rows]
         return [Account(**each, balance=balances.get(each["account_id"], Balance())) for each in accounts]
 

@@ -13,23 +13,34 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, RootTransaction
+from sqlalchemy import Connection
 
 MOST = 256  # writers that share one commit
 
 
 class Writable(Protocol):
-    """What of an engine is needed to write."""
-
-    @property
-    def writer(self) -> Engine:
-        """Gives the connection that writes."""
+    """What of an engine is needed to write. Parts of a transaction may lie in each other."""
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Holds off other processes."""
 
-    def start(self, connection: Connection) -> None:
-        """The first thing in a transaction."""
+    def begin(self) -> Connection:
+        """Begins the transaction."""
+
+    def commit(self, connection: Connection) -> None:
+        """Makes it durable, and ends it."""
+
+    def rollback(self, connection: Connection) -> None:
+        """Undoes it, and ends it, whatever state it is in."""
+
+    def begin_part(self, connection: Connection) -> None:
+        """Begins a part that can be undone by itself."""
+
+    def keep_part(self, connection: Connection) -> None:
+        """Ends the part: it counts as the transaction does."""
+
+    def undo_part(self, connection: Connection) -> None:
+        """Undoes the part and ends it."""
 
     def is_open(self, connection: Connection) -> bool:
         """Whether the transaction still is: some errors undo all of it at once."""
@@ -40,7 +51,6 @@ class _Batch:
     """A transaction that several writers share."""
 
     connection: Connection
-    transaction: RootTransaction
     held: ExitStack
     members: int = 0  # whose part is in it
     done: threading.Event = field(default_factory=threading.Event)
@@ -62,9 +72,9 @@ class Commits:
         """A writer's part: durable when this returns; undone whole where it raises."""
         batch = self._take_turn()
         try:
-            part = batch.connection.begin_nested()
+            self._engine.begin_part(batch.connection)
             yield batch.connection
-            part.commit()
+            self._engine.keep_part(batch.connection)
         except BaseException as error:
             self._undo(batch, error)
             self._leave(batch)
@@ -77,8 +87,9 @@ class Commits:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds off all other writers of this process."""
+        """Holds off all other writers of this process; what those before have written is committed."""
         with self._turn:
+            self._end_if_left_open()
             yield
 
     def _take_turn(self) -> _Batch:
@@ -106,19 +117,16 @@ class Commits:
     def _begin(self) -> _Batch:
         with ExitStack() as stack:
             stack.enter_context(self._engine.exclusive())
-            connection = stack.enter_context(self._engine.writer.connect())
-            transaction = connection.begin()
-            self._engine.start(connection)
-            return _Batch(connection, transaction, stack.pop_all())
+            connection = self._engine.begin()
+            return _Batch(connection, stack.pop_all())
 
     def _undo(self, batch: _Batch, error: BaseException) -> None:
         """Takes back a part that failed: what the others wrote stays, unless the database took back all."""
         try:
-            part = batch.connection.get_nested_transaction()
-            if not self._engine.is_open(batch.connection):
+            if self._engine.is_open(batch.connection):
+                self._engine.undo_part(batch.connection)
+            else:
                 batch.error = error
-            elif part is not None:
-                part.rollback()
         except BaseException as failure:
             batch.error = failure
 
@@ -129,25 +137,31 @@ class Commits:
                 others = self._waiting
             if not others or batch.error is not None or not 0 < batch.members < MOST:
                 self._batch = None
-                _end(batch)
+                self._end(batch)
         finally:
             self._turn.release()
 
     def _end_if_left_open(self) -> None:
         batch, self._batch = self._batch, None
         if batch is not None:
-            _end(batch)
+            self._end(batch)
 
+    def _end(self, batch: _Batch) -> None:
+        """Commits, or rolls back what can't count; tells all members."""
+        try:
+            with batch.held:
+                if batch.error is None and batch.members:
+                    self._commit(batch.connection)
+                else:
+                    self._engine.rollback(batch.connection)
+        except BaseException as error:
+            batch.error = batch.error or error
+        finally:
+            batch.done.set()
 
-def _end(batch: _Batch) -> None:
-    """Commits, or rolls back what can't count; tells all members."""
-    try:
-        with batch.held:
-            if batch.error is None and batch.members:
-                batch.transaction.commit()
-            else:
-                batch.transaction.rollback()
-    except BaseException as error:
-        batch.error = batch.error or error
-    finally:
-        batch.done.set()
+    def _commit(self, connection: Connection) -> None:
+        try:
+            self._engine.commit(connection)
+        except BaseException:
+            self._engine.rollback(connection)
+            raise

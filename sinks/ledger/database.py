@@ -11,19 +11,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Executable, Row, make_url
+from sqlalchemy import Connection, Executable, Insert, Row, Select, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from pipeline.errors import BadValue, StorageError
+from pipeline.errors import BadValue, NotAllowed, StorageError
 from sinks.ledger.commits import Commits
 from sinks.ledger.migrate import migrate, migrations, newest, require_known, version
 from sinks.ledger.postgresql import PostgresEngine
-from sinks.ledger.sqlite import MemoryEngine, SqliteEngine
+from sinks.ledger.prepared import Addition, Question
+from sinks.ledger.sqlite import MemoryEngine, SqliteEngine, driver_of
 
 MEMORY = "memory://"
+Adding: TypeAlias = Callable[[Connection, Mapping[str, Sequence[Any]]], None]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUCH_AS = "sqlite:///data/ledger.db, postgresql://user@host/db or memory://"
 
@@ -67,19 +70,20 @@ class Database:
         """
         outer = self._inside()
         if outer is not None:
-            with self._explained(), outer.begin_nested():
+            with self._explained(), self._part(outer):
                 yield outer
             return
-        with self._explained(), self._commits.writing() as connection:
-            self._here.connection, self._here.undo = connection, []
-            try:
-                yield connection
-            except BaseException:
-                for undo in reversed(self._here.undo):
-                    undo()
-                raise
-            finally:
-                self._here.connection = None
+        self._here.undo = []
+        try:
+            with self._explained(), self._commits.writing() as connection:
+                self._here.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._here.connection = None
+        except BaseException:  # also one of the commit
+            self._undo(0)
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -103,6 +107,46 @@ class Database:
                 return outer.execute(question, dict(values or {})).all()
             return self._engine.answer(question, dict(values or {}))
 
+    def prepare(self, select: Select[Any]) -> Callable[[Mapping[str, Any]], Sequence[Sequence[Any]]]:
+        """A question that is asked again and again: given its values it gives all rows, as `answer` does, for less."""
+        if isinstance(self._engine, PostgresEngine):
+            return lambda values: self.answer(select, values)
+        return partial(self._rows, self._engine, Question(select))
+
+    def _rows(self, engine: SqliteEngine, question: Question, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        outer = self._inside() or self._reader()
+        try:
+            return engine.rows(question, values) if outer is None else question.rows(driver_of(outer), values)
+        except sqlite3.Error as error:
+            raise engine.failure(error) from error
+
+    def prepare_insert(
+        self, insert: Insert, columns: Sequence[str]
+    ) -> Callable[[Connection, Mapping[str, Sequence[Any]]], None]:
+        """An insert of many rows: given a connection and the values by column it adds them all."""
+        if isinstance(self._engine, PostgresEngine):
+            return lambda connection, values: _add(connection, insert, values)
+        addition = Addition(insert, columns)
+        return lambda connection, values: addition.add(driver_of(connection), values)
+
+    @contextmanager
+    def alone(self) -> Iterator[SqliteEngine | PostgresEngine]:
+        """Holds off all other writers, of this process and of others: for who replaces the database itself."""
+        if self._inside() is not None:
+            raise NotAllowed(f"{self.where}: within a transaction it can't be had alone")
+        with self._explained(), self._commits.alone(), self._engine.exclusive():
+            yield self._engine
+
+    @property
+    def engine(self) -> SqliteEngine | PostgresEngine:
+        """What speaks to the database."""
+        return self._engine
+
+    @property
+    def schema(self) -> int:
+        """The version of the schema that this Spillway makes."""
+        return newest(self._known)
+
     def when_undone(self, undo: Callable[[], None]) -> None:
         """Has `undo` called if the transaction that this thread is in, if any, is rolled back."""
         if self._inside() is not None:
@@ -125,6 +169,26 @@ class Database:
         """The connection of the moment that this thread reads."""
         return getattr(self._here, "reader", None)
 
+    @contextmanager
+    def _part(self, outer: Connection) -> Iterator[None]:
+        """A part of a transaction, undone by itself where it raises."""
+        known = len(self._here.undo)
+        self._engine.begin_part(outer)
+        try:
+            yield
+        except BaseException:
+            self._undo(known)
+            if self._engine.is_open(outer):
+                self._engine.undo_part(outer)
+            raise
+        self._engine.keep_part(outer)
+
+    def _undo(self, known: int) -> None:
+        """Has all undone that was noted since there were so many notes."""
+        notes = self._here.undo
+        while len(notes) > known:
+            notes.pop()()
+
     def _migrate(self, now_ns: int) -> None:
         with self.writing() as connection:
             self._engine.make_schema(connection)
@@ -136,12 +200,18 @@ class Database:
             yield
         except IntegrityError as error:
             raise self._engine.refused(error.orig or error) from error
+        except sqlite3.IntegrityError as error:  # of what is prepared
+            raise self._engine.refused(error) from error
         except DBAPIError as error:
             raise self._engine.failure(error.orig or error) from error
         except SQLAlchemyError as error:
             raise StorageError(f"{self.where}: {str(error).splitlines()[0]}") from error
         except sqlite3.Error as error:
             raise self._engine.failure(error) from error
+
+
+def _add(connection: Connection, insert: Insert, columns: Mapping[str, Sequence[Any]]) -> None:
+    connection.execute(insert, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
 def _engine(url: str, read_only: bool) -> SqliteEngine | PostgresEngine:

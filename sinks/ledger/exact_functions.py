@@ -1,4 +1,4 @@
-"""Functions that SQLite lacks: the exact sum of decimal texts, and an order for them. PostgreSQL has NUMERIC for both."""
+"""Functions that SQLite lacks: exact sums and products of decimal texts, and an order for them. PostgreSQL has NUMERIC for both."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ class ExactSum:
         return plain(self._total) if self._any else None
 
 
+def product(one: str | None, other: str | None) -> str | None:
+    """`exact_product`: the text of the product of two decimal texts; null of a null."""
+    if one is None or other is None:
+        return None
+    return plain(_EXACT.multiply(Decimal(one), Decimal(other)))
+
+
 def sort_key(text: str | None) -> str | None:
     """`exact_order`: a text that sorts as the number of a decimal text does. Up to 999 digits before the point."""
     if text is None:
@@ -45,4 +52,5 @@ def with_exact_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
     """The connection, which knows them now."""
     connection.create_aggregate("exact_sum", 1, ExactSum)  # type: ignore[arg-type]
     connection.create_function("exact_order", 1, sort_key, deterministic=True)
+    connection.create_function("exact_product", 2, product, deterministic=True)
     return connection

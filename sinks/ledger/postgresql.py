@@ -28,7 +28,7 @@ class PostgresEngine:
         self.where = url.render_as_string(hide_password=True)
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
-            self.writer = self.reader = create_engine(driver, connect_args=options, pool_pre_ping=True)
+            self._writer = self.reader = create_engine(driver, connect_args=options, pool_pre_ping=True)
             self._single = self.reader.execution_options(isolation_level="AUTOCOMMIT")
         except ImportError:
             raise BadValue(
@@ -37,12 +37,41 @@ class PostgresEngine:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Nothing: `start` waits for the others."""
+        """Nothing: `begin` waits for the others."""
         yield
 
-    def start(self, connection: Connection) -> None:
-        """Waits for the other writers, until they end their transactions."""
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+    def begin(self) -> Connection:
+        """Begins a transaction that writes, once the other writers have ended theirs."""
+        connection = self._writer.connect()
+        try:
+            connection.begin()
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def commit(self, connection: Connection) -> None:
+        """Makes it durable, and ends it."""
+        connection.commit()
+        connection.close()
+
+    def rollback(self, connection: Connection) -> None:
+        """Undoes it, and ends it, whatever state it is in."""
+        connection.close()
+
+    def begin_part(self, connection: Connection) -> None:
+        """Begins a part that can be undone by itself."""
+        connection.exec_driver_sql("SAVEPOINT part")
+
+    def keep_part(self, connection: Connection) -> None:
+        """Ends the part: it counts as the transaction does."""
+        connection.exec_driver_sql("RELEASE part")
+
+    def undo_part(self, connection: Connection) -> None:
+        """Undoes the part and ends it."""
+        connection.exec_driver_sql("ROLLBACK TO part")
+        connection.exec_driver_sql("RELEASE part")
 
     def is_open(self, connection: Connection) -> bool:
         """Whether its transaction still is: only a lost connection undoes all of it."""
@@ -71,4 +100,4 @@ class PostgresEngine:
 
     def close(self) -> None:
         """Closes all connections."""
-        self.writer.dispose()
+        self._writer.dispose()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Executable, Row, Table, bindparam, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam, delete, func, insert, select
 from sqlalchemy import update as sql_update
 
 from pipeline.errors import AlreadyExists, BadValue, Missing, Stale
@@ -51,9 +51,9 @@ class Repository(Generic[E]):
         self._names = [f.name for f in fields(self.kind.entity) if f.init]  # type: ignore[arg-type]
         self._columns = self._columns_of_entity()
         self._select = select(*self._columns)
-        self._by_key = self._select.where(self._key == bindparam("key"))
-        self._exists = select(self._key).where(self._key == bindparam("key"))
-        self._insert = insert(table)
+        self._by_key = database.prepare(self._select.where(self._key == bindparam("key")))
+        self._keys = database.prepare(select(self._key).where(self._key == bindparam("key")))
+        self._add = database.prepare_insert(insert(table), [c.name for c in table.c])
         values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.c if c.name not in (kind.key, "created_at")}
         same = self._key == bindparam("key")
         if kind.versioned:
@@ -90,7 +90,7 @@ class Repository(Generic[E]):
         with self._told(batch), self._database.writing() as connection:
             new = [e for e in batch if not _version(e)]
             if new:
-                connection.execute(self._insert, [self._first_row(e, now) for e in new])
+                self._add(connection, self._first_values(new, now))
             for entity in batch:
                 if _version(entity):
                     self._write_over(connection, entity, now)
@@ -100,7 +100,7 @@ class Repository(Generic[E]):
 
     def find_by_id(self, key: str) -> E | None:
         """The entity of a key, or None."""
-        rows = self._database.answer(self._by_key, {"key": key})
+        rows = self._by_key({"key": key})
         return self._entities(rows)[0] if rows else None
 
     def find_all(self, limit: int | None = None, offset: int = 0) -> list[E]:
@@ -114,7 +114,7 @@ class Repository(Generic[E]):
 
     def exists(self, key: str) -> bool:
         """Whether it is stored."""
-        return bool(self._database.answer(self._exists, {"key": key}))
+        return bool(self._keys({"key": key}))
 
     def count(self) -> int:
         """How many are stored."""
@@ -152,7 +152,7 @@ class Repository(Generic[E]):
         """The columns that make an entity, in the order of its fields."""
         return [self.kind.table.c[name] for name in self._names]
 
-    def _entities(self, rows: Sequence[Row[Any]]) -> list[E]:
+    def _entities(self, rows: Sequence[Sequence[Any]]) -> list[E]:
         """Rows of `_columns_of_entity` as entities."""
         make, names = self.kind.entity, self._names
         return [make(**dict(zip(names, row, strict=True))) for row in rows]
@@ -173,6 +173,11 @@ class Repository(Generic[E]):
             row |= {"updated_at": row["updated_at"] or now, "version": 1}
         return row
 
+    def _first_values(self, entities: Sequence[E], now: datetime) -> dict[str, Sequence[Any]]:
+        """New entities as the values of their columns, column by column."""
+        rows = [self._first_row(entity, now) for entity in entities]
+        return {name: [row[name] for row in rows] for name in self.kind.table.c.keys()}  # noqa: SIM118
+
     def _write_over(self, connection: Connection, entity: E, now: datetime) -> None:
         row = self._row(entity)
         key, version = row.pop(self.kind.key), row["version"]
@@ -180,7 +185,7 @@ class Repository(Generic[E]):
         row |= {"key": key, "version": version + 1, _OLD: version, "updated_at": now}
         if connection.execute(self._update, row).rowcount:
             return
-        if connection.execute(self._exists, {"key": key}).first() is None:
+        if not self._keys({"key": key}):
             raise Missing(f"{self.kind.name} {key!r} was deleted since it was read")
         raise Stale(f"{self.kind.name} {key!r} was changed by another process since it was read: read it again")
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,14 +16,17 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event
-from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from pipeline.errors import AlreadyExists, BadValue, DiskFull, Missing, SpillwayError, StorageError
 from sinks import durable
 from sinks.ledger.exact_functions import with_exact_functions
+from sinks.ledger.prepared import Question
 from sinks.ledger.turns import Turns
 
 BUSY_S = 10.0  # how long another connection's transaction, or another process's, is waited for
+_FREE = 16  # connections kept for the next question
+_CACHE = "cache_size = -65536"  # KiB at most: many rows at once touch many pages of the indexes
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _REFUSED: dict[str, type[SpillwayError]] = {
@@ -45,10 +47,11 @@ class SqliteEngine:
         self.path = path
         self.where = str(path)
         self._turns = None if read_only else self._prepare()
-        self.writer = _engine(self._connect, StaticPool, "BEGIN IMMEDIATE")
+        self._writer = _engine(self._connect, StaticPool)
+        self._writing: Connection | None = None
         self.reader = _engine(self._connect_to_read, QueuePool, "BEGIN")
-        self._single = _engine(self._connect_to_read, NullPool)
-        self._idle: deque[Connection] = deque(maxlen=16)  # for single questions: to begin a transaction costs more than they do
+        self._single = _engine(self._connect_to_read, QueuePool)
+        self._free: list[sqlite3.Connection] = []  # for single questions
 
     @property
     def exists(self) -> bool:
@@ -63,28 +66,64 @@ class SqliteEngine:
         with self._turns.one(BUSY_S):
             yield
 
-    def start(self, connection: Connection) -> None:
-        """Nothing: the transaction began as the only one that writes."""
+    # A transaction is begun and ended by the driver itself: SQLAlchemy's own way there costs more than a row does.
+
+    def begin(self) -> Connection:
+        """Begins the transaction that writes, on the one connection that does."""
+        if self._writing is None:
+            self._writing = self._writer.connect()
+        driver_of(self._writing).execute("BEGIN IMMEDIATE")
+        return self._writing
+
+    def commit(self, connection: Connection) -> None:
+        """Makes it durable, and ends it."""
+        driver_of(connection).execute("COMMIT")
+
+    def rollback(self, connection: Connection) -> None:
+        """Undoes it, and ends it, whatever state it is in."""
+        if self.is_open(connection):
+            driver_of(connection).execute("ROLLBACK")
+
+    def begin_part(self, connection: Connection) -> None:
+        """Begins a part that can be undone by itself."""
+        driver_of(connection).execute("SAVEPOINT part")
+
+    def keep_part(self, connection: Connection) -> None:
+        """Ends the part: it counts as the transaction does."""
+        driver_of(connection).execute("RELEASE part")
+
+    def undo_part(self, connection: Connection) -> None:
+        """Undoes the part and ends it."""
+        driver_of(connection).execute("ROLLBACK TO part")
+        driver_of(connection).execute("RELEASE part")
 
     def is_open(self, connection: Connection) -> bool:
         """Whether its transaction still is: a full disk or a failing one undoes all of it."""
-        return bool(_driver(connection).in_transaction)
+        return bool(driver_of(connection).in_transaction)
 
     def make_schema(self, connection: Connection) -> None:
         """Nothing: SQLite has one."""
 
     def answer(self, question: Executable, values: dict[str, Any]) -> Sequence[Row[Any]]:
         """All rows of one question, as of now."""
+        with self._single.connect() as connection:
+            return connection.execute(question, values).all()
+
+    def rows(self, question: Question, values: Mapping[str, Any]) -> list[Sequence[Any]]:
+        """All rows of a prepared question, as of now."""
         try:
-            connection = self._idle.pop()
+            connection = self._free.pop()
         except IndexError:
-            connection = self._single.connect()
+            connection = self._connect_to_read()
         try:
-            rows = connection.execute(question, values).all()
+            rows = question.rows(connection, values)
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if len(self._free) < _FREE:
+            self._free.append(connection)
+        else:
+            connection.close()
         return rows
 
     def refused(self, error: BaseException) -> SpillwayError:
@@ -104,15 +143,22 @@ class SqliteEngine:
 
     def close(self) -> None:
         """Closes the readers, then the writer: the last one moves its log into the database."""
-        while self._idle:
-            self._idle.pop().close()
+        while self._free:
+            self._free.pop().close()
         self.reader.dispose()
+        self._single.dispose()
         if self._turns is None:
             return
         with self.exclusive():
-            self.writer.dispose()
+            self._close_writer()
         self._turns.close()
         self._turns = None
+
+    def _close_writer(self) -> None:
+        if self._writing is not None:
+            self._writing.close()
+        self._writing = None
+        self._writer.dispose()
 
     def _prepare(self) -> Turns:
         """Makes the folder, the file and its locks."""
@@ -123,7 +169,7 @@ class SqliteEngine:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        _set(connection, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF")
+        _set(connection, "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", _CACHE)
         return with_exact_functions(connection)
 
     def _connect_to_read(self) -> sqlite3.Connection:
@@ -152,10 +198,11 @@ class MemoryEngine(SqliteEngine):
 
     def close(self) -> None:
         """All is gone."""
-        while self._idle:
-            self._idle.pop().close()
+        while self._free:
+            self._free.pop().close()
         self.reader.dispose()
-        self.writer.dispose()
+        self._single.dispose()
+        self._close_writer()
 
     def _prepare(self) -> None:  # type: ignore[override]
         """Nothing is on a disk."""
@@ -174,7 +221,7 @@ def _set(connection: sqlite3.Connection, *pragmas: str) -> None:
             cursor.execute(f"PRAGMA {pragma}")
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
+def driver_of(connection: Connection) -> sqlite3.Connection:
     return connection.connection.dbapi_connection  # type: ignore[return-value]
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, DateTime, Dialect, Numeric, String
+from sqlalchemy import Boolean, ColumnElement, DateTime, Dialect, Numeric, String
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
@@ -118,6 +118,55 @@ class exact_order(GenericFunction[Any]):
 @compiles(exact_order, "postgresql")
 def _order_of_numerics(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
+
+
+class exact_product(GenericFunction[Decimal]):
+    """The exact product of two columns of decimals."""
+
+    type = Exact()
+    inherit_cache = True
+
+
+@compiles(exact_product, "postgresql")
+def _product_of_numerics(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    one, other = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"({one} * {other})"
+
+
+class exact_magnitude(GenericFunction[Decimal]):
+    """A decimal without its sign."""
+
+    type = Exact()
+    inherit_cache = True
+
+
+@compiles(exact_magnitude, "postgresql")
+def _magnitude_of_numeric(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"abs({compiler.process(element.clauses, **options)})"
+
+
+@compiles(exact_magnitude, "sqlite")
+def _magnitude_of_text(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"ltrim({compiler.process(element.clauses, **options)}, '-')"
+
+
+class holds_text(GenericFunction[bool]):
+    """Whether a JSON list of texts has one that is equal."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(holds_text, "postgresql")
+def _json_holds_text(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    column, text = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"jsonb_exists(CAST({column} AS jsonb), CAST({text} AS text))"
+
+
+@compiles(holds_text, "sqlite")
+def _list_holds_text(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    column, text = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"EXISTS (SELECT 1 FROM json_each({column}) WHERE json_each.value = {text})"
 
 
 def ordered(column: ColumnElement[Any]) -> ColumnElement[Any]:

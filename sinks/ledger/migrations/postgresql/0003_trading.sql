@@ -29,7 +29,7 @@ CREATE TABLE balances (
 CREATE TABLE transactions (
     transaction_id TEXT NOT NULL,
     account_id TEXT NOT NULL,
-    transaction_type TEXT NOT NULL CHECK (transaction_type IN ('deposit', 'withdrawal', 'buy', 'sell', 'fee', 'funding', 'interest', 'rebate', 'transfer_in', 'transfer_out', 'realized_pnl', 'adjustment')),
+    transaction_type TEXT NOT NULL CHECK (transaction_type IN ('deposit', 'withdrawal', 'buy', 'sell', 'fee', 'funding', 'interest', 'rebate', 'transfer_in', 'transfer_out', 'realized_pnl', 'adjustment', 'trade')),
     amount NUMERIC NOT NULL CHECK (amount <> 'NaN' AND amount < 'Infinity' AND amount > '-Infinity'),
     currency TEXT NOT NULL,
     description TEXT NOT NULL,
@@ -42,7 +42,6 @@ CREATE TABLE transactions (
 
 CREATE INDEX transactions_by_time ON transactions (account_id, occurred_at);
 CREATE INDEX transactions_by_type ON transactions (account_id, transaction_type, currency, occurred_at);
-CREATE INDEX transactions_by_currency ON transactions (account_id, currency, occurred_at);
 
 -- What trades, by which rules.
 CREATE TABLE strategies (
