@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from spillway.settings import Redis, Settings
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only who reads needs it
+    from spillway.sample import data_or_sample
     from spillway.store import Store
     from spillway.timeseries import TimeSeriesDataStore
 
-__all__ = ["Settings", "TimeSeriesDataStore", "open"]
+__all__ = ["Settings", "TimeSeriesDataStore", "data_or_sample", "open"]
 
 
 def open(source: str | Path | Settings = "data", *, data_dir: str | Path | None = None) -> Store:
@@ -34,6 +35,8 @@ def __getattr__(name: str) -> object:
     """What is imported only when it is asked for."""
     if name == "TimeSeriesDataStore":
         return import_module("spillway.timeseries").TimeSeriesDataStore
+    if name == "data_or_sample":
+        return import_module("spillway.sample").data_or_sample
     if name in ("analysis", "plot"):
         return import_module(f"spillway.{name}")
     raise AttributeError(f"module 'spillway' has no attribute {name!r}")

@@ -49,6 +49,16 @@ def oldest_redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield server
 
 
+@pytest.fixture(scope="session")
+def sample_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four made-up days, as the notebooks have them; to read only. It lies where they look for it, beside no `data`."""
+    from spillway.sample import make_sample
+
+    folder = tmp_path_factory.mktemp("notebooks") / "sample" / "days"
+    make_sample(folder, "days")
+    return folder
+
+
 @contextmanager
 def gone_with_us(pid: int) -> Iterator[None]:
     """Within it, the process `pid` is ended even where these tests are killed: somebody waits for our pipe to close."""
