@@ -26,6 +26,7 @@ from sinks.catalog import Catalog
 from sinks.manifest import KINDS, Kind, Layout, Manifest
 from sinks.parquet import PartGone, PartReader, damage
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
+from sinks.whole import WholeFiles
 
 _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
 _HELD_DAYS = 4
@@ -51,6 +52,7 @@ class Archive:
         self.root = root
         self.layout = Layout(root)
         self.catalog = Catalog(self.layout)
+        self._whole_files = WholeFiles()
         self._held: dict[tuple[Instrument, int], _Held] = {}
         self._lock = threading.Lock()
 
@@ -105,17 +107,24 @@ class Archive:
         """The minutes from `start` up to, and without, `end` (counted from 1970), a row each, in order."""
         return self._read("minutes", instrument, start, end, columns)
 
-    def parts_between(self, kind: Kind, instrument: Instrument, start: int, end: int) -> dict[int, Path]:
+    def whole_parts_between(self, kind: Kind, instrument: Instrument, start: int, end: int) -> dict[int, Path]:
         """By day, the file that holds it, for tools that read Parquet themselves: what else is in the file doesn't count.
 
-        The days of the minutes from `start` up to, and without, `end`. A later merge may replace a file: then it is gone.
+        The days of the minutes from `start` up to, and without, `end`. Each file was found whole: all of it is read, but only
+        once. A later merge may replace a file: then it is gone.
         """
-        found = {}
-        for day in self._days_between(instrument, start, end):
-            manifest = self.manifest(instrument, day)
-            if manifest is not None:
-                found[day] = self.part(kind, instrument, manifest)
-        return found
+        before = None
+        while True:
+            found = {day: m for day in self._days_between(instrument, start, end) if (m := self.manifest(instrument, day))}
+            files = {day: self.part(kind, instrument, manifest) for day, manifest in found.items()}
+            try:
+                self._whole_files.require({files[day]: manifest.part(kind) for day, manifest in found.items()})
+            except PartGone:  # a merge or a compaction replaced it just now
+                if found == before:
+                    raise
+                before = found
+            else:
+                return files
 
     def read_day(self, instrument: Instrument, day: Manifest) -> Tables:
         """A whole day as its manifest names it."""

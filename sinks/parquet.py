@@ -32,7 +32,7 @@ _LEVEL = 3  # of zstd: a tenth smaller than level 1 for a tenth more time
 _DICTIONARY_BYTES = 8 << 20  # a column of many different numbers keeps its dictionary, which is smaller and faster than plain
 _SORTED = ("timestamp", "price_level")
 _MAGIC = b"PAR1"
-_MISSING = "the manifest names it, and it isn't there"
+MISSING = "the manifest names it, and it isn't there"
 
 
 _FOOTERS_HELD = 16
@@ -193,7 +193,7 @@ def damage(path: Path, part: Part) -> list[str]:
     except StorageError as error:
         return [str(error)]
     if found is None:
-        return [f"{path}: {_MISSING}"]
+        return [f"{path}: {MISSING}"]
     same = hashlib.sha256(found[0]).hexdigest() == part.sha256
     return [] if same else [f"{path}: damaged: its checksum is not the one that the manifest names"]
 
@@ -236,7 +236,7 @@ def _opened(path: Path) -> Any:
             raise StorageError(f"{path}: can't be read: it is a symbolic link")
         return pa.OSFile(os.fspath(path))
     except FileNotFoundError:
-        raise PartGone(f"{path}: {_MISSING}") from None
+        raise PartGone(f"{path}: {MISSING}") from None
     except OSError as error:
         raise durable.failure(error, path, "read") from error
 

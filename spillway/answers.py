@@ -92,11 +92,13 @@ class Answers:
         return found.filter(pc.is_in(found["timestamp"], value_set=whole))
 
     def coverage(self, instrument: Instrument, first: int, until: int, minutes: pa.Table | None = None) -> Coverage:
-        """What is known of the range, as far as anything is kept. `minutes`: those of the range, if they were read already."""
-        known = self._reader.known(instrument)
-        if known is None:
+        """What is known of the range, as far as anything is kept or was removed. `minutes`: those of the range, if they were
+        read already."""
+        removed = self._reader.removed(instrument)
+        known = [*(self._reader.known(instrument) or ()), *(_bounds(removed) if removed else ())]
+        if not known:
             return coverage_of(MINUTES.empty_table().select(COVERAGE), 0, 0)
-        first, until = max(first, known[0]), max(min(until, known[1] + 1), first, known[0])
+        first, until = max(first, min(known)), max(min(until, max(known) + 1), first, min(known))
         if minutes is None:
             minutes = self._reader.minutes(instrument, first, until, COVERAGE)
         before, after = _at_edges(minutes, first, until)
@@ -105,7 +107,15 @@ class Answers:
             around.insert(0, self._reader.nearest(instrument, max(first - MINUTES_PER_DAY, 0), first, COVERAGE, latest=True))
         if not after:
             around.append(self._reader.nearest(instrument, until, until + MINUTES_PER_DAY, COVERAGE, latest=False))
-        return coverage_of(pa.concat_tables(around), first, until)
+        return coverage_of(pa.concat_tables(around), first, until, removed)
+
+    def warn_of_lost(self, instrument: Instrument, first: int, until: int, stacklevel: int) -> None:
+        """Warns of days that a reader won't get, though the archive has them."""
+        lost = self._reader.lost(instrument, first, until)
+        if lost:
+            more = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
+            text = f"{instrument}: {lost[0]}{more}; `spillway verify` says what to do"
+            warnings.warn(text, IncompleteWarning, stacklevel=stacklevel + 1)
 
     def trades(self, instrument: Instrument, first: int, until: int, exact: bool) -> pa.Table:
         """Recorded trades. Warns of minutes that hold more than their recordings."""
@@ -114,6 +124,11 @@ class Answers:
         if found.lacking:
             warnings.warn(found.lacking, IncompleteWarning, stacklevel=4)
         return found.trades
+
+
+def _bounds(days: Sequence[int]) -> Bounds:
+    """The first and the last minute of days in order."""
+    return days[0] * MINUTES_PER_DAY, (days[-1] + 1) * MINUTES_PER_DAY - 1
 
 
 def _at_edges(minutes: pa.Table, first: int, until: int) -> tuple[bool, bool]:

@@ -1,7 +1,8 @@
 """What is known of each minute of a range: whole or not, and what is missing. Pure: it works on the table of minutes.
 
 A minute that isn't stored between the first and the last known one is `absent`; or `empty`, if the trade ids of its neighbours
-join, so that nothing was traded in it. `complete`, `repaired` and `empty` minutes are whole.
+join, so that nothing was traded in it; or `removed`, if it lies in a day that retention removed (of which it isn't known any
+more which minutes it had). `complete`, `repaired` and `empty` minutes are whole.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pipeline.errors import BadValue
 from pipeline.minute import MINUTES_PER_DAY, IdRange, Status
 from sinks.tables import TIME, US_PER_MINUTE, stamps
 
-EMPTY, ABSENT = "empty", "absent"
-STATES = (*map(str, (Status.COMPLETE, Status.REPAIRED)), EMPTY, *map(str, (Status.DEGRADED, Status.UNKNOWN)), ABSENT)
+EMPTY, ABSENT, REMOVED = "empty", "absent", "removed"
+STATES = (*map(str, (Status.COMPLETE, Status.REPAIRED)), EMPTY, *map(str, (Status.DEGRADED, Status.UNKNOWN)), ABSENT, REMOVED)
 WHOLE = STATES[:3]
 NEEDED = ("timestamp", "status", "first_trade_id", "last_trade_id", "missing", "trade_count")
 BY = ("minute", "hour", "day", "range")
@@ -73,12 +74,14 @@ class Coverage:
         return found
 
 
-def coverage_of(minutes: pa.Table, first: int, last: int) -> Coverage:
+def coverage_of(minutes: pa.Table, first: int, last: int, removed: Iterable[int] = ()) -> Coverage:
     """The coverage of the minutes from `first` up to, and without, `last`. `minutes` may reach beyond on both sides: by the
-    neighbours it is told whether the outer ones are empty. It has the columns NEEDED."""
+    neighbours it is told whether the outer ones are empty. It has the columns NEEDED. `removed`: days, counted from 1970."""
     at = stamps(minutes) // US_PER_MINUTE
     states = pc.index_in(minutes["status"].cast(pa.string()), value_set=pa.array(STATES)).to_numpy().astype(np.int8)
     codes = np.full(last - first, _CODE[ABSENT], np.int8)
+    for day in removed:
+        codes[max(day * MINUTES_PER_DAY - first, 0) : max((day + 1) * MINUTES_PER_DAY - first, 0)] = _CODE[REMOVED]
     for gap_start, gap_end in _empty_spans(minutes, at, states):
         codes[max(gap_start - first, 0) : max(gap_end - first, 0)] = _CODE[EMPTY]
     trades = np.zeros(last - first, np.int64)

@@ -85,10 +85,11 @@ def export_range(settings: Settings, wanted: Export, progress: Reporter | None =
             known = ", ".join(map(str, store.instruments())) or "nothing"
             raise BadValue(f"{wanted.instrument}: nothing is kept of it under {settings.data_dir}; there is: {known}")
         done = Exported()
-        with staged(wanted.output) as file, Writing(file, _maker(wanted)) as writing:
+        with warned(IncompleteWarning) as lines, staged(wanted.output) as file, Writing(file, _maker(wanted)) as writing:
             for table in _tables(store, wanted, done, progress):
                 writing.write(wanted.shape.shaped(table, wanted.output.suffix.lower()) if wanted.shape else table)
         done.rows = writing.rows
+    done.notes = list(dict.fromkeys([*lines, *done.notes]))
     return done
 
 
@@ -130,10 +131,7 @@ def _day(store: Store, wanted: Export, done: Exported, span: tuple[datetime, dat
 
 def _trades(store: Store, wanted: Export, done: Exported, span: tuple[datetime, datetime]) -> pa.Table:
     exact = wanted.shape is None and wanted.output.suffix.lower() in _EXACT
-    with warned(IncompleteWarning) as lines:
-        table = store.trades(*wanted.names[:2], *span, exact=exact, as_=ARROW)
-    done.notes += lines
-    return table
+    return store.trades(*wanted.names[:2], *span, exact=exact, as_=ARROW)
 
 
 def _bars(store: Store, wanted: Export, done: Exported) -> pa.Table:

@@ -20,6 +20,7 @@ from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, Status, day_of
 from sinks.archive import Archive, Prices, within
 from sinks.durable import folder_lock
+from sinks.lost import Lost, lost_parts
 from sinks.manifest import Kind
 from sinks.minute_files import MinuteFiles
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, starts, tables_of
@@ -64,6 +65,14 @@ class Reader:
         found = [m for m in (self._archive.oldest(instrument), self._archive.newest(instrument), *loose) if m is not None]
         return (min(found), max(found)) if found else None
 
+    def removed(self, instrument: Instrument) -> list[int]:
+        """The days, counted from 1970, that retention removed and that did not come back; in order."""
+        return self._archive.catalog.removed_days(instrument)
+
+    def lost(self, instrument: Instrument, first: int, last: int) -> list[Lost]:
+        """What of the range lies in the archive and isn't read, for its manifest is missing."""
+        return lost_parts(self._archive, instrument, range(first, last), lambda: self._listed(instrument, first, last))
+
     def days(self, instrument: Instrument, first: int, last: int) -> list[int]:
         """The days of the range, counted from 1970, that hold any minute."""
         hot = {day_of(m) for m in self._hot.minutes(instrument)}
@@ -100,11 +109,11 @@ class Reader:
         return self.minutes(instrument, at, at + 1 if found else at, columns)
 
     def lasting(self, kind: Kind, instrument: Instrument, first: int, last: int) -> Lasting:
-        """The range for tools that read Parquet themselves."""
+        """The range for tools that read Parquet themselves: they don't ask for checksums, so each file's is asked for here."""
         loose = self._loose(instrument, first, last)
         parts = list(loose.values())
         table = tables_of(parts, exact=False).levels if kind == "levels" else _uniform(_heads_of(parts))
-        files = self._archive.parts_between(kind, instrument, first, last)
+        files = self._archive.whole_parts_between(kind, instrument, first, last)
         return Lasting(list(_files(files, first, last)), table, [m for m in loose if day_of(m) in files])
 
     # --- inside ---------------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ class Store:
     `as_`: "pandas", "arrow", "polars"; lazily "lazy" (a Polars LazyFrame) or "duckdb" (a relation), which read the archive's
     files themselves when they are asked, so that a year needs no more memory than the answer.
 
+    A warning, IncompleteWarning, tells of days that lie in the archive without their manifest, and so don't come.
     BadValue for what can't be asked; StorageError, DamagedMinute or RedisUnavailable for what can't be read.
     """
 
@@ -171,7 +172,7 @@ class Store:
         as_: str = PANDAS,
     ) -> Any:
         """What is known of each minute between the first and the last one that is kept: complete, repaired, empty (nothing was
-        traded, for the neighbours' ids join), degraded, unknown, or absent.
+        traded, for the neighbours' ids join), degraded, unknown, absent, or removed (with its day, by retention).
 
         `by`: "range": runs of one status (start, end, minutes, status, whole, missing_ids); "minute"; or "hour" or "day": how
         many minutes of each status.
@@ -277,6 +278,8 @@ class Store:
         one = isinstance(venue, str) and isinstance(symbol, str)
         those = [Instrument(str(venue), str(symbol))] if one else chosen(self.instruments(), venue, symbol)
         spans = [(i, chosen_range(start, end, during, last, lambda i=i: self._clock(i))) for i in those]  # type: ignore[misc]
+        for instrument, span in spans:
+            self._answers.warn_of_lost(instrument, *span, stacklevel=3)
         return Wanted(spans, not one, as_)
 
     def _clock(self, instrument: Instrument) -> int:

@@ -101,6 +101,9 @@ def _coverage(store: Store, drawing: Drawing) -> Picture:
     asked, options = drawing.asked
     hours = store.coverage(*asked, by="hour", **options)
     _check_any(hours, drawing)
+    there = hours["removed"] + hours["absent"] < hours["minutes"]
+    if drawing.start is None and drawing.last is None and there.any():
+        hours = hours[there.cummax()]  # begin with what is there: removed days would soon be more than a calendar takes
     return plot.coverage(hours, title=str(drawing.instrument), size=drawing.size)
 
 

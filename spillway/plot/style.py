@@ -14,6 +14,7 @@ STATE_COLOURS = {
     "degraded": "#f08a24",
     "unknown": "#f3dc7a",
     "absent": "#7d8491",
+    "removed": "#c3c8d2",
 }
 STATE_MEANING = {
     "complete": "complete",
@@ -22,6 +23,7 @@ STATE_MEANING = {
     "degraded": "degraded (ids are missing)",
     "unknown": "unknown (nothing proves it)",
     "absent": "absent (not recorded)",
+    "removed": "removed (by retention)",
 }
 HATCHES = {"degraded": "//", "absent": "xx", "unknown": ""}
 _FULL = 98  # the percentile of the sizes that has the full colour: one giant trade must not fade all others

@@ -15,8 +15,13 @@ import spillway
 from pipeline import codec
 from pipeline.errors import BadValue
 from pipeline.minute import IdRange, Minute, Status
+from sinks.archive import Archive
+from sinks.minute_files import MinuteFiles
+from sinks.retention import Limits, Retention, expired
 from sinks.tables import tables_of
 from spillway.coverage import NEEDED, STATES, WHOLE, count_ids, coverage_of, table_of
+from spillway.plot.coverage_view import CoverageView
+from spillway.plot.job import Drawing, draw
 from tests.pipeline.builders import BTC, START, minute
 from tests.spillway.kept import stored
 
@@ -182,6 +187,79 @@ def test_a_range_inside_a_hole_is_told_by_what_lies_around_it(folder: Path) -> N
     assert within(2, 4) == ["empty", "empty"]
     assert within(3, 5) == ["empty", "repaired"]
     assert within(7, 9) == ["absent", "absent"]
+
+
+# --- removed ------------------------------------------------------------------------------------------------------------
+
+
+def removed_all_before(folder: Path, keep_days: int, today: int) -> None:
+    """Retention, as the command does it."""
+    job = Retention(MinuteFiles(folder / "storage"), Archive(folder / "archive"))
+    for expiry in expired(job.units(), Limits(keep_days), today):
+        job.remove(expiry, "2023-12-01T00:00:00Z")
+
+
+def day_of_minutes(day: int) -> list[Minute]:
+    """Ten minutes of a day, whose ids go on where the day before ended."""
+    return [one(1440 * day + n, (100 * day + 10 * n + 1, 100 * day + 10 * n + 10)) for n in range(10)]
+
+
+def test_what_retention_removed_is_told_apart_from_what_was_never_there(tmp_path: Path) -> None:
+    minutes = [m for day in (0, 1, 3, 4) for m in day_of_minutes(day)]  # of the third day there never was anything
+    folder = stored(tmp_path / "data", minutes)
+    today = START // 1440
+    removed_all_before(folder, 1, today + 4)  # which leaves the last two
+    with spillway.open(folder) as store:
+        days = store.coverage(*NAMES, by="day")
+        assert days["removed"].tolist() == [1440, 1440, 0, 0, 0]
+        assert days["absent"].tolist() == [0, 0, 1440, START % 1440, 0]
+        assert days["complete"].tolist() == [0, 0, 0, 10, 10]
+        assert not days["whole"].iloc[:2].any()
+        assert days["minutes"].tolist() == [1440, 1440, 1440, 1440, START % 1440 + 10]
+        runs = store.coverage(*NAMES)
+        assert runs.iloc[0][["minutes", "status", "whole"]].tolist() == [2880, "removed", False]
+        assert str(runs["start"].iloc[0]) == "2023-11-15 00:00:00+00:00"
+        assert (
+            store.coverage(*NAMES, "2023-11-15 12:00", "2023-11-15 13:00", by="minute")["status"].tolist() == ["removed"] * 60
+        )
+        assert store.bars(*NAMES, every="1d")["timestamp"].dt.day.tolist() == [18, 19]
+
+
+def test_a_removed_day_that_came_back_is_not_removed_and_one_that_waits_as_files_only_where_it_lacks(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "data", [m for day in (0, 1, 2) for m in day_of_minutes(day)])
+    removed_all_before(folder, 1, START // 1440 + 3)
+    stored(folder, day_of_minutes(0))
+    stored(folder, day_of_minutes(1)[:4], compacted=False)
+    with spillway.open(folder) as store:
+        days = store.coverage(*NAMES, by="day")
+        assert days["removed"].tolist() == [0, 1440 - 4, 0]
+        assert days["complete"].tolist() == [10, 4, 10]
+
+
+def test_an_instrument_of_which_all_was_removed_is_told_as_removed(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "data", day_of_minutes(0))
+    removed_all_before(folder, 1, START // 1440 + 9)
+    with spillway.open(folder) as store:
+        runs = store.coverage(*NAMES)
+        assert runs[["minutes", "status"]].to_numpy().tolist() == [[1440, "removed"]]
+        assert store.minutes(*NAMES).empty and store.bars(*NAMES).empty
+
+
+def test_the_calendar_begins_with_what_is_there_and_shows_what_was_removed_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "data", [m for day in (0, 600) for m in day_of_minutes(day)])
+    removed_all_before(folder, 100, START // 1440 + 600)
+    with spillway.open(folder) as store:
+        late = draw(store, Drawing(BTC, tmp_path / "out.png", "coverage"))
+        early = draw(store, Drawing(BTC, tmp_path / "out.png", "coverage", "2023-11-15", "2023-11-16"))
+    assert isinstance(late.view, CoverageView) and isinstance(early.view, CoverageView)
+    assert (late.view.total("removed"), late.view.total("complete")) == (0, 10)
+    assert early.view.total("removed") == 1440
+    for picture, name in ((late, "late"), (early, "early")):
+        picture.save(tmp_path / f"{name}.png")
+        picture.save(tmp_path / f"{name}.html")
+
+
+# --- bars ---------------------------------------------------------------------------------------------------------------
 
 
 def test_bars_say_whether_they_are_whole_and_how_many_ids_they_miss(folder: Path) -> None:

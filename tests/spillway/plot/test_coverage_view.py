@@ -17,7 +17,8 @@ from tests.spillway.plot.frames import minutes
 
 def hours(*counts: list[int], start: str = "2024-10-23 14:00") -> pd.DataFrame:
     times = pd.date_range(start, periods=len(counts), freq="1h", tz="UTC").as_unit("us")
-    return pd.DataFrame(list(counts), columns=list(STATES)).assign(timestamp=times)
+    rows = [[*row, *[0] * (len(STATES) - len(row))] for row in counts]
+    return pd.DataFrame(rows, columns=list(STATES)).assign(timestamp=times)
 
 
 def view(frame: pd.DataFrame, title: str = "") -> CoverageView:
@@ -26,14 +27,14 @@ def view(frame: pd.DataFrame, title: str = "") -> CoverageView:
     return found
 
 
-@given(st.lists(st.integers(0, 60), min_size=6, max_size=6).filter(any))
+@given(st.lists(st.integers(0, 60), min_size=len(STATES), max_size=len(STATES)).filter(any))
 def test_a_cell_shows_each_state_that_is_there_in_the_order_of_trust(counts: list[int]) -> None:
     slots = view(hours(counts)).slots[0, 14 * SLOTS : 15 * SLOTS]
     assert set(slots.tolist()) == {n for n, count in enumerate(counts) if count}
     assert slots.tolist() == sorted(slots.tolist())
     shares = np.array(counts) / sum(counts) * SLOTS
-    for state in range(6):
-        assert abs(int((slots == state).sum()) - shares[state]) <= 6
+    for state in range(len(STATES)):
+        assert abs(int((slots == state).sum()) - shares[state]) <= len(STATES)
 
 
 def test_outside_the_range_there_is_nothing() -> None:
@@ -51,6 +52,7 @@ def test_minutes_are_counted_by_hour_and_the_absent_among_them() -> None:
         "degraded": 1,
         "unknown": 0,
         "absent": 1,
+        "removed": 0,
     }
     assert found.counts[0, 15].sum() == 3
     assert found.title == "binance BTCUSDT · coverage · 2024-10-23"
