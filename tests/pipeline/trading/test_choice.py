@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
+import pkgutil
+from importlib import import_module
+from typing import Any, TypeGuard
 
 import pytest
 
+from pipeline import trading
 from pipeline.errors import BadValue
-from pipeline.trading.account import AccountType
 from pipeline.trading.choice import Choice
-from pipeline.trading.condition import Comparison, ConditionStatus, ConditionType
-from pipeline.trading.decision import DecisionAction
-from pipeline.trading.order import OrderSide, OrderStatus, OrderType, TimeInForce
-from pipeline.trading.strategy import StrategyStatus, StrategyType
-from pipeline.trading.trade import Liquidity, TradeSide
-from pipeline.trading.transaction import TransactionType
-
-ALL: list[type[Choice]] = [
-    AccountType, Comparison, ConditionStatus, ConditionType, DecisionAction, Liquidity, OrderSide, OrderStatus, OrderType,
-    StrategyStatus, StrategyType, TimeInForce, TradeSide, TransactionType,
-]  # fmt: skip
+from pipeline.trading.order import OrderSide
 
 
-def test_no_enum_of_the_domain_is_forgotten_here() -> None:
-    assert set(ALL) == set(Choice.__subclasses__())
+def _is_choice(value: object) -> TypeGuard[type[Choice]]:
+    return isinstance(value, type) and issubclass(value, Choice) and value is not Choice
+
+
+MODULES = [import_module(f"{trading.__name__}.{module.name}") for module in pkgutil.iter_modules(trading.__path__)]
+ALL = sorted({cls for module in MODULES for cls in vars(module).values() if _is_choice(cls)}, key=lambda cls: cls.__name__)
 
 
 @pytest.mark.parametrize("words", ALL)
@@ -42,6 +38,20 @@ def test_a_word_is_its_member_equals_its_text_and_survives_pickling(words: type[
 def test_any_other_word_is_refused_with_the_list_of_those_allowed(words: type[Choice], value: Any) -> None:
     with pytest.raises(BadValue, match=f"expected one of {', '.join(words)}$"):
         words(value)
+
+
+def test_the_enums_that_the_seeds_name_are_among_them() -> None:
+    seeds = {
+        "OrderSide",
+        "OrderStatus",
+        "OrderType",
+        "StrategyStatus",
+        "StrategyType",
+        "TimeInForce",
+        "TradeSide",
+        "TransactionType",
+    }
+    assert seeds <= {words.__name__ for words in ALL}
 
 
 def test_the_message_names_what_was_meant() -> None:
