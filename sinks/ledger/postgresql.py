@@ -28,8 +28,9 @@ class PostgresEngine:
         self.where = url.render_as_string(hide_password=True)
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
-            self._writer = self.reader = create_engine(driver, connect_args=options, pool_pre_ping=True)
-            self._single = self.reader.execution_options(isolation_level="AUTOCOMMIT")
+            self._writer = create_engine(driver, connect_args=options, pool_pre_ping=True)
+            self.reader = self._writer.execution_options(isolation_level="REPEATABLE READ")  # sees one moment, as on SQLite
+            self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")
         except ImportError:
             raise BadValue(
                 f"{self.where}: a ledger in PostgreSQL needs the package psycopg: pip install 'psycopg[binary]'"
