@@ -143,31 +143,6 @@ def test_a_folder_with_no_redis_in_it_is_read_without_starting_one(tmp_path: Pat
     assert not (tmp_path / "empty").exists()
 
 
-def test_frames_stay_the_same_to_the_byte_while_minutes_move_from_redis_to_files_to_parquet(data: Path, cold: Store) -> None:
-    moved = threading.Event()
-    failed: list[BaseException] = []
-
-    def move() -> None:
-        try:
-            succeed("spill", "--all", "--data", data)
-            succeed("compact", "--data", data)
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            moved.set()
-
-    with spillway.open(data) as store:
-        mover = threading.Thread(target=move)
-        mover.start()
-        reads = 0
-        while not moved.is_set():
-            assert differing(store, cold) == []
-            reads += 1
-        mover.join()
-        assert reads and not failed
-        assert differing(store, cold) == []
-
-
 def test_what_a_lazy_frame_took_from_redis_is_not_seen_twice_when_it_is_compacted_meanwhile(data: Path, cold: Store) -> None:
     with spillway.open(data) as store:
         frames = {kind: store.levels(*BTC, as_=kind) for kind in ("lazy", "duckdb")}
