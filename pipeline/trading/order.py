@@ -221,10 +221,23 @@ class Order(Entity):
         value = exact.add(self.filled_value, exact.multiply(price, more))
         paid = exact.number(exact.add(self.commission, exact.number(commission, "commission")), "commission")
         average, moment = exact.number(exact.divided(value, filled), "average_fill_price"), utc_or_none(at, "at")
-        self.filled_quantity, self.average_fill_price, self.commission, self.updated_at = filled, average, paid, moment
-        self.status = OrderStatus.FILLED if filled == self.quantity else OrderStatus.PARTIALLY_FILLED
-        if self.status is OrderStatus.FILLED:
-            self.filled_at = moment
+        self._fill(filled, average, moment)
+        self.commission = paid
+
+    def fill_to(self, filled_quantity: Number, average_fill_price: Number, at: datetime | None = None) -> None:
+        """What is filled in all, and at what average price, as the venue tells it; told once more it changes nothing.
+
+        NotAllowed for less than is filled already, and for more than the quantity.
+        """
+        filled = exact.positive(filled_quantity, "filled_quantity")
+        average = exact.positive(average_fill_price, "average_fill_price")
+        if (filled, average) == (self.filled_quantity, self.average_fill_price):
+            return
+        self._allow("execute", self.status, MOVES)
+        if not self.filled_quantity <= filled <= self.quantity:
+            possible = f"{exact.text(self.filled_quantity)} to {exact.text(self.quantity)}"
+            raise NotAllowed(f"{self.label}: {exact.text(filled)} filled in all: expected {possible}")
+        self._fill(filled, average, utc_or_none(at, "at"))
 
     def cancel(self, at: datetime | None = None, reason: str | None = None) -> None:
         """What remains is taken back; what was filled stays filled. `reason` becomes the error message."""
@@ -246,6 +259,12 @@ class Order(Entity):
         """Adds what a fill of it has realised, as `Position.fill` tells."""
         more = exact.number(amount, "realized_pnl")
         self.realized_pnl = exact.number(exact.add(self.realized_pnl or exact.ZERO, more), "realized_pnl")
+
+    def _fill(self, filled: Decimal, average: Decimal, moment: datetime | None) -> None:
+        self.filled_quantity, self.average_fill_price, self.updated_at = filled, average, moment
+        self.status = OrderStatus.FILLED if filled == self.quantity else OrderStatus.PARTIALLY_FILLED
+        if self.status is OrderStatus.FILLED:
+            self.filled_at = moment
 
     def _sent(self, at: datetime | None, exchange_order_id: str | None) -> None:
         moment = utc_or_none(at, "at")

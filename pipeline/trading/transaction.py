@@ -29,6 +29,7 @@ class TransactionType(Choice):
     TRANSFER_OUT = "transfer_out"
     REALIZED_PNL = "realized_pnl"
     ADJUSTMENT = "adjustment"
+    TRADE = "trade"  # the base currency of a spot fill: what a buy brings and a sell takes
 
     @property
     def sign(self) -> int:
@@ -49,6 +50,7 @@ _SIGNS = {
     TransactionType.TRANSFER_OUT: -1,
     TransactionType.REALIZED_PNL: 0,
     TransactionType.ADJUSTMENT: 0,
+    TransactionType.TRADE: 0,
 }
 
 

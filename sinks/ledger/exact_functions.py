@@ -1,4 +1,4 @@
-"""Functions that SQLite lacks: exact sums and products of decimal texts, and an order for them. PostgreSQL has NUMERIC for both."""
+"""Functions that SQLite lacks: exact sums and products of decimal texts, and an order for them. PostgreSQL has NUMERIC."""
 
 from __future__ import annotations
 

@@ -8,9 +8,17 @@ from types import TracebackType
 from typing import Self
 
 from sinks.ledger.accounts import Accounts
+from sinks.ledger.balances import Balances
+from sinks.ledger.conditions import Conditions
 from sinks.ledger.database import Database
+from sinks.ledger.decisions import Decisions
 from sinks.ledger.gaps import GapBook
 from sinks.ledger.klines import KlineBook
+from sinks.ledger.orders import Orders
+from sinks.ledger.performance import Performance
+from sinks.ledger.positions import Positions
+from sinks.ledger.strategies import Strategies
+from sinks.ledger.trades import Trades
 from sinks.ledger.transactions import Transactions
 
 
@@ -23,7 +31,15 @@ class Ledger:
         self.gaps = GapBook(database)
         self.klines = KlineBook(database)
         self.accounts = Accounts(database)
+        self.balances = Balances(database, self.accounts)
         self.transactions = Transactions(database, self.accounts)
+        self.strategies = Strategies(database)
+        self.conditions = Conditions(database)
+        self.decisions = Decisions(database)
+        self.trades = Trades(database)
+        self.positions = Positions(database)
+        self.orders = Orders(database, self.trades, self.positions, self.transactions)
+        self.performance = Performance(database)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

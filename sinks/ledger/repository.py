@@ -98,6 +98,16 @@ class Repository(Generic[E]):
         for entity in batch:
             self._note_stored(entity, now)
 
+    def change(self, key: str, change: Callable[[E], Any]) -> E:
+        """Reads one, changes it and stores it, in one transaction: no other writer comes between. As it is then. Missing."""
+        with self._database.writing():
+            entity = self.find_by_id(key)
+            if entity is None:
+                raise Missing(f"{self.kind.name} {key!r} isn't stored")
+            change(entity)
+            self.save(entity)
+        return entity
+
     def find_by_id(self, key: str) -> E | None:
         """The entity of a key, or None."""
         rows = self._by_key({"key": key})
@@ -131,16 +141,6 @@ class Repository(Generic[E]):
         question = self._select.where(*where).order_by(*(self.kind.order if order is None else order))
         question = question.limit(MANY if limit is None else limit).offset(offset)
         return self._entities(self._database.answer(question))
-
-    def _change(self, key: str, change: Callable[[E], Any]) -> E:
-        """Reads one, changes it and stores it, in one transaction: no other writer comes between."""
-        with self._database.writing():
-            entity = self.find_by_id(key)
-            if entity is None:
-                raise Missing(f"{self.kind.name} {key!r} isn't stored")
-            change(entity)
-            self.save(entity)
-        return entity
 
     def _value(self, question: Executable, values: dict[str, Any] | None = None) -> Any:
         """The one value that a question has for an answer."""
