@@ -18,7 +18,7 @@ MS_PER_MINUTE = 60_000
 PER_MINUTE = 2000  # trades; with the steps below they touch some 600 prices
 RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-_FIRST_CENTS = 6_000_000
+FIRST_CENTS = 6_000_000
 _SWEEPS = 0.095  # of all orders
 _SWEEP_TRADES, _TAKE_TRADES = 9, 2  # trades that such an order makes, on the average
 _STEP_CENTS = 30.0  # from one price of a sweep to the next
@@ -39,7 +39,9 @@ class Trades:
         return len(self.time_ms)
 
 
-def synthetic(minutes: int, *, start_ms: int, per_minute: int = PER_MINUTE, seed: int = 1) -> Trades:
+def synthetic(
+    minutes: int, *, start_ms: int, per_minute: int = PER_MINUTE, seed: int = 1, first_cents: int = FIRST_CENTS
+) -> Trades:
     """So many minutes of market orders: most take what stands at the best price, some sweep many prices one way.
 
     Trades a level, levels of one side, sizes, and how well it all compresses are about those of the recorded minutes.
@@ -52,7 +54,7 @@ def synthetic(minutes: int, *, start_ms: int, per_minute: int = PER_MINUTE, seed
     order = np.repeat(np.arange(orders), lengths)[:count]
     sold = (np.cumsum(rng.random(orders) < 0.4) & 1).astype(bool)[order]
     steps = np.where(sweeping[order], np.round(rng.exponential(_STEP_CENTS, count)), 0) * np.where(sold, -1, 1)
-    best = np.maximum(_FIRST_CENTS + np.cumsum(steps).astype(np.int64), 2)
+    best = np.maximum(first_cents + np.cumsum(steps).astype(np.int64), 2)
     pauses = np.cumsum(rng.exponential(1.0, orders))[order]
     time_ms = start_ms + (pauses / (pauses[-1] + 1e-9) * (minutes * MS_PER_MINUTE - 1)).astype(np.int64)
     return Trades(time_ms, best - sold, _lots(rng, count), sold)

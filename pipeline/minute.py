@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from pipeline import fixed
 from pipeline.errors import BadValue
@@ -162,6 +163,7 @@ def day_of(minute: int) -> int:
     return minute // MINUTES_PER_DAY
 
 
+@lru_cache(4096)
 def day_text(day: int) -> str:
     """A day as 2024-10-23."""
     return f"{minute_time(day * MINUTES_PER_DAY):%Y-%m-%d}"

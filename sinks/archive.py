@@ -22,7 +22,7 @@ from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
 from sinks import manifest as manifests
-from sinks.catalog import Catalog
+from sinks.catalog import Catalog, stretch, stretches
 from sinks.manifest import KINDS, Kind, Layout, Manifest
 from sinks.parquet import PartGone, PartReader, damage
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
@@ -32,6 +32,7 @@ _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
 _HELD_DAYS = 4
 _WORTH_THREADS = 1 << 14  # rows: fewer are read sooner than threads are told to
 Prices: TypeAlias = tuple[float | None, float | None]  # the lowest and the highest that are wanted; None: any
+_THREADS = 2  # more share Python's lock
 _T = TypeVar("_T")
 
 
@@ -115,7 +116,7 @@ class Archive:
         """
         before = None
         while True:
-            found = {day: m for day in self._days_between(instrument, start, end) if (m := self.manifest(instrument, day))}
+            found = self.catalog.between(instrument, day_of(start), day_of(end - 1))
             files = {day: self.part(kind, instrument, manifest) for day, manifest in found.items()}
             try:
                 self._whole_files.require({files[day]: manifest.part(kind) for day, manifest in found.items()})
@@ -147,29 +148,21 @@ class Archive:
         names = _known(kind, columns)
         needed = names if prices == (None, None) else list(dict.fromkeys([*names, "price_level"]))
 
-        def read(day: int) -> pa.Table | None:
-            table = self._retried(instrument, day, lambda m: self._slice(kind, instrument, m, needed, start=start, end=end))
-            return table if table is None else within(table, prices).select(names)
+        def read(day: Manifest) -> pa.Table:
+            table = self._slice(kind, instrument, day, needed, start=start, end=end)
+            return within(table, prices).select(names)
 
-        def read_together(days: list[int]) -> list[pa.Table | None]:
+        def read_together(days: list[Manifest]) -> list[pa.Table | None]:
             """Days of one merged month with one look at its file; each by itself where it is being written anew."""
-            stretch = self.catalog.stretch(instrument, days)
             try:
-                table = self._slice(kind, instrument, stretch, needed, start=start, end=end) if stretch else None
+                return [read(days[0] if len(days) == 1 else stretch(days))]
             except PartGone:
-                table = None
-            return [read(day) for day in days] if table is None else [within(table, prices).select(names)]
+                return [self._retried(instrument, day.day, read) for day in days]
 
-        days = self._days_between(instrument, start, end)
-        empty = _SCHEMAS[kind].empty_table().select(names)
-        if len(days) == 1:
-            return read(days[0]) or empty
-        with ThreadPoolExecutor(2, "archive-read") as pool:
-            found = chain.from_iterable(pool.map(read_together, self.catalog.stretches(instrument, days)))
-            return pa.concat_tables([empty, *(table for table in found if table is not None)])
-
-    def _days_between(self, instrument: Instrument, start: int, end: int) -> list[int]:
-        return [day for day in self.days(instrument) if day_of(start) <= day <= day_of(end - 1)]
+        groups = stretches(list(self.catalog.between(instrument, day_of(start), day_of(end - 1)).values()))
+        with ThreadPoolExecutor(_THREADS, "archive-read") as pool:
+            found = list(chain.from_iterable((pool.map if len(groups) > 1 else map)(read_together, groups)))
+        return pa.concat_tables([table for table in found if table is not None] or [_SCHEMAS[kind].empty_table().select(names)])
 
     def _slice(
         self, kind: Kind, instrument: Instrument, day: Manifest, names: Sequence[str], *, start: int, end: int
@@ -181,7 +174,9 @@ class Archive:
             groups = reader.groups(start, end)
             whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)
             threads = sum(part.groups[i].rows for i in groups) >= _WORTH_THREADS
-            table = reader.read(groups, names if whole else list(dict.fromkeys(["timestamp", *names])), threads=threads)
+            wanted = names if whole else list(dict.fromkeys(["timestamp", *names]))
+            short = kind == "minutes" and len(wanted) < len(MINUTES)  # who wants all of a file is told what is damaged in it
+            table = reader.read_minutes(groups, wanted) if short else reader.read(groups, wanted, threads=threads)
         return (table if whole else _between(table, start, end)).select(list(names))
 
     # --- one minute -----------------------------------------------------------------------------------------------------

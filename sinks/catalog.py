@@ -8,7 +8,7 @@ goes: so who looks in that order sees each day once, whatever is being merged or
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from sinks.removed import Removal
 from sinks.sound import require_sound
 
 _T = TypeVar("_T")
-_HELD = 64  # records remembered
+_HELD = 2048  # records remembered: some kB each
 
 
 class Catalog:
@@ -41,15 +41,25 @@ class Catalog:
         months = [m for name in self.layout.months(instrument) if (m := self.month(instrument, name))]
         found = {*own, *(day for month in months for day in month.numbers)}
         gone = self.removed(instrument)
-        return sorted(d for d in found if day_text(d) not in gone or self.day(instrument, d))
+        return sorted(d for d in found if not gone or day_text(d) not in gone or self.day(instrument, d))
 
     def day(self, instrument: Instrument, day: int) -> Manifest | None:
         """What counts of a day; None where nothing does. StorageError where a record of it is damaged."""
         own = self.own(instrument, day)
         month = self.month(instrument, month_of(day))
         merged = month.day(day) if month else None
-        found = own if own and (merged is None or own.generation > merged.generation) else merged
+        found = _higher(own, merged)
         return found if found and found.generation > self.removed(instrument).get(day_text(day), -1) else None
+
+    def between(self, instrument: Instrument, first: int, last: int) -> dict[int, Manifest]:
+        """What counts of the days from `first` to `last`, in order: all of them with one look at each record."""
+        own = {day: self.own(instrument, day) for day in self.layout.days(instrument) if first <= day <= last}
+        names = [name for name in self.layout.months(instrument) if month_of(first) <= name <= month_of(last)]
+        months = [month for name in names if (month := self.month(instrument, name))]
+        merged = {day: month.day(day) for month in months for day in month.numbers if first <= day <= last}
+        gone = self.removed(instrument)
+        found = ((day, _higher(own.get(day), merged.get(day))) for day in sorted({*own, *merged}))
+        return {day: one for day, one in found if one and (not gone or one.generation > gone.get(day_text(day), -1))}
 
     def next_generation(self, instrument: Instrument, day: int) -> int:
         """The generation of the day's next parts."""
@@ -62,30 +72,12 @@ class Catalog:
         found = (folders.day(*map(int, date.split("-"))) for date in self.removed(instrument))
         return sorted(day for day in found if day is not None and self.day(instrument, day) is None)
 
-    def stretches(self, instrument: Instrument, days: list[int]) -> list[list[int]]:
-        """Days in order, in groups of those that follow each other in one merged month's files."""
-        found = ((day, self.day(instrument, day)) for day in days)
-        files = [(day, (month_of(day), m.levels.file) if m and m.in_month else day) for day, m in found]
-        return [[day for day, _ in group] for _, group in groupby(files, key=lambda item: item[1])]
-
-    def stretch(self, instrument: Instrument, days: list[int]) -> Manifest | None:
-        """Several days of a merged month as if they were one day; None where they aren't together in its files."""
-        found = [m for m in (self.day(instrument, day) for day in days) if m]
-        if len(found) < 2 or len(found) < len(days) or len({m.levels.file for m in found}) > 1 or not found[0].in_month:
-            return None
-        return replace(found[0], content=replace(found[0].content, last_minute=found[-1].content.last_minute))
-
     # --- records --------------------------------------------------------------------------------------------------------
 
     def own(self, instrument: Instrument, day: int) -> Manifest | None:
         """The day's own manifest, whether it counts or not."""
         path = self.layout.manifest(instrument, day)
-        found = manifest.load(path)
-        if found and (found.venue, found.symbol, found.date) != (instrument.venue, instrument.symbol, day_text(day)):
-            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.date}")
-        if found:
-            require_sound(found, path)
-        return found
+        return self._remembered(path, lambda: self._own(path, instrument, day))
 
     def month(self, instrument: Instrument, month: str) -> Month | None:
         """A merged month's manifest."""
@@ -104,6 +96,14 @@ class Catalog:
         """What retention removed, in the order in which it went."""
         found = removed.load(self.layout, instrument)
         return found.removals if found else ()
+
+    def _own(self, path: Path, instrument: Instrument, day: int) -> Manifest | None:
+        found = manifest.load(path)
+        if found and (found.venue, found.symbol, found.date) != (instrument.venue, instrument.symbol, day_text(day)):
+            raise StorageError(f"{path}: is the manifest of {found.venue} {found.symbol} {found.date}")
+        if found:
+            require_sound(found, path)
+        return found
 
     def _month(self, path: Path, instrument: Instrument, month: str) -> Month | None:
         found = signed.load(path, Month, FORMAT)
@@ -129,3 +129,18 @@ class Catalog:
             self._held.clear()
         self._held[path] = (mark, found)
         return found
+
+
+def stretches(days: Sequence[Manifest]) -> list[list[Manifest]]:
+    """Days in order, in groups of those that lie side by side in one merged month's files."""
+    keys = [(month_of(m.day), m.levels.file, m.day - n) if m.in_month else m.day for n, m in enumerate(days)]
+    return [[m for m, _ in group] for _, group in groupby(zip(days, keys, strict=True), key=lambda item: item[1])]
+
+
+def stretch(days: Sequence[Manifest]) -> Manifest:
+    """Such a group as if it were one day."""
+    return replace(days[0], content=replace(days[0].content, last_minute=days[-1].content.last_minute))
+
+
+def _higher(own: Manifest | None, merged: Manifest | None) -> Manifest | None:
+    return own if own and (merged is None or own.generation > merged.generation) else merged

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -161,6 +162,7 @@ class Layout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._tops: dict[tuple[str, Instrument], Path] = {}
 
     def folder(self, kind: Kind, instrument: Instrument, day: int) -> Path:
         """The folder of a day's parts."""
@@ -198,14 +200,11 @@ class Layout:
 
     def days(self, instrument: Instrument) -> list[int]:
         """The days, counted from 1970, that have a manifest of their own."""
-        matches = map(_NAME.fullmatch, folders.names(self.top("manifest", instrument)))
-        found = (folders.day(*map(int, match.groups())) for match in matches if match)
-        return [day for day in found if day is not None]
+        return list(_days_named(tuple(folders.names(self.top("manifest", instrument)))))
 
     def months(self, instrument: Instrument) -> list[str]:
         """The months that have a manifest."""
-        matches = map(_MONTH.fullmatch, folders.names(self.top("manifest", instrument)))
-        return [match[1] for match in matches if match and 1 <= int(match[1][5:]) <= 12]
+        return list(_months_named(tuple(folders.names(self.top("manifest", instrument)))))
 
     def instruments(self) -> list[Instrument]:
         """All that have a manifest, or had one."""
@@ -214,8 +213,22 @@ class Layout:
 
     def top(self, top: str, instrument: Instrument) -> Path:
         """An instrument's folder below `levels`, `minutes` or `manifest`."""
-        venue, symbol = instrument.path.split("/")
-        return self.root / top / f"venue={venue}" / f"symbol={symbol}"
+        found = self._tops.get((top, instrument))
+        if found is None:
+            venue, symbol = instrument.path.split("/")
+            found = self._tops[top, instrument] = self.root / top / f"venue={venue}" / f"symbol={symbol}"
+        return found
+
+
+@lru_cache(16)
+def _days_named(names: tuple[str, ...]) -> tuple[int, ...]:
+    found = (folders.day(*map(int, match.groups())) for match in map(_NAME.fullmatch, names) if match)
+    return tuple(day for day in found if day is not None)
+
+
+@lru_cache(16)
+def _months_named(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(match[1] for match in map(_MONTH.fullmatch, names) if match and 1 <= int(match[1][5:]) <= 12)
 
 
 def load(path: Path) -> Manifest | None:

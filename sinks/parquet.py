@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,20 +23,21 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StorageError
 from sinks import durable
-from sinks.tables import US_PER_MINUTE, starts
+from sinks.footers import Footer, Footers
+from sinks.tables import MINUTES, US_PER_MINUTE, starts
 
 # A row group ends with the hour in which it reaches these rows: larger ones make smaller files, but an hour's read slower.
 GROUP_ROWS = 1 << 15
 _LEVEL = 3  # of zstd: a tenth smaller than level 1 for a tenth more time
 _DICTIONARY_BYTES = 8 << 20  # a column of many different numbers keeps its dictionary, which is smaller and faster than plain
 _SORTED = ("timestamp", "price_level")
+# Of minutes, unlike levels, few columns repeat themselves: there a dictionary makes a column larger, and slower to read.
+_REPEATED = ("first_trade_name", "last_trade_name", "missing", "status", "revision", "price_scale", "size_scale")
+_RISING = ("timestamp", "trade_count", "first_trade_id", "last_trade_id", "first_trade_ns", "last_trade_ns", "seen", "expected")
+_OF_MINUTES = {"use_dictionary": list(_REPEATED), "column_encoding": dict.fromkeys(_RISING, "DELTA_BINARY_PACKED")}
+_FOOTERS = Footers()
 _MAGIC = b"PAR1"
 MISSING = "the manifest names it, and it isn't there"
-
-
-_FOOTERS_HELD = 16
-_footers: dict[str, pq.FileMetaData] = {}  # parsed ones, by checksum: a merged month's takes longer than an hour's rows
-_footers_lock = threading.Lock()
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -77,6 +77,7 @@ class PartWriter:
             compression_level=_LEVEL,
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             write_page_checksum=True,
+            **(_OF_MINUTES if schema.equals(MINUTES) else {}),
             sorting_columns=[pq.SortingColumn(i) for i, name in enumerate(schema.names[:2]) if name in _SORTED],
         )
         self.groups: list[Group] = []
@@ -130,12 +131,11 @@ class PartReader:
         self._file = _opened(path)
         try:
             self._check_footer()
+            known = _FOOTERS.get(part.footer_sha256, part.groups)
             with _understood(path):
-                self._parquet = pq.ParquetFile(
-                    self._file, metadata=_footers.get(part.footer_sha256), page_checksum_verification=True
-                )
-            self._check_groups(self._parquet.metadata)
-            _remember(part.footer_sha256, self._parquet.metadata)
+                parsed = known.parsed if known else None
+                self._parquet = pq.ParquetFile(self._file, metadata=parsed, page_checksum_verification=True)
+            self._footer = known or self._new_footer()
         except BaseException:
             self._file.close()
             raise
@@ -164,6 +164,24 @@ class PartReader:
         if len(table) != sum(self.part.groups[i].rows for i in groups):
             raise StorageError(f"{self.path}: damaged: its rows are not those that the manifest counts")
         return table.replace_schema_metadata(None)
+
+    def read_minutes(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Some columns of minutes, in any order. Those that by the footer have one value throughout are made, and not read."""
+        rows, short = sum(self.part.groups[i].rows for i in groups), {}
+        for name in _REPEATED:
+            at = MINUTES.get_field_index(name)
+            if name in columns and (made := self._footer.constant(MINUTES.field(at), at, groups, rows)) is not None:
+                short[name] = made
+        table = self.read(groups, [n for n in columns if n not in short] or columns, threads=False)
+        for name in short if table.num_columns < len(columns) else ():
+            table = table.append_column(MINUTES.field(name), short[name])
+        return table
+
+    def _new_footer(self) -> Footer:
+        found = Footer(self.part.groups, self._parquet.metadata)
+        self._check_groups(found.parsed)
+        _FOOTERS.remember(self.part.footer_sha256, found)
+        return found
 
     def _check_footer(self) -> None:
         size = self._file.size()
@@ -213,13 +231,6 @@ def minutes_in(path: Path) -> set[int]:
         return set(starts(pq.ParquetFile(file, page_checksum_verification=True).read(columns=["timestamp"])))
 
 
-def _remember(checksum: str, footer: pq.FileMetaData) -> None:
-    with _footers_lock:
-        _footers[checksum] = footer
-        while len(_footers) > _FOOTERS_HELD:
-            del _footers[next(iter(_footers))]
-
-
 @contextmanager
 def _understood(path: Path) -> Iterator[None]:
     """Arrow's errors about a file's content as ours."""
@@ -232,7 +243,7 @@ def _understood(path: Path) -> Iterator[None]:
 
 def _opened(path: Path) -> Any:
     try:
-        if path.is_symlink():
+        if os.path.islink(path):
             raise StorageError(f"{path}: can't be read: it is a symbolic link")
         return pa.OSFile(os.fspath(path))
     except FileNotFoundError:

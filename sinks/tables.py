@@ -178,6 +178,16 @@ def stamps(table: pa.Table) -> Integers:
     return times
 
 
+def codes_of(column: pa.ChunkedArray, names: Sequence[str]) -> Integers:
+    """Of a column of texts, dictionary-encoded or not: the place of each row's text in `names`, which has all of them."""
+    if not len(column):
+        return np.zeros(0, np.int64)
+    one = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    places = np.array([names.index(name) for name in one.chunk(0).dictionary.to_pylist()], np.int64)
+    found: Integers = places[np.concatenate([chunk.indices.to_numpy() for chunk in one.chunks])]
+    return found
+
+
 def starts(minutes: pa.Table) -> list[int]:
     """The minutes, counted from 1970, of a table's rows."""
     found: list[int] = (stamps(minutes) // US_PER_MINUTE).tolist()

@@ -3,6 +3,7 @@ exact ones. What is known of the bars' minutes is in their coverage."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.minute import Status
-from sinks.tables import TIME, US_PER_MINUTE, stamps
+from sinks.tables import TIME, US_PER_MINUTE, codes_of, stamps
 from spillway.coverage import NEEDED as COVERAGE
 from spillway.coverage import Coverage
 
 COLUMNS = ("open", "high", "low", "close", "vwap", "buy_volume", "sell_volume", "total_volume", "delta", "trade_count")
 LEVEL_COLUMNS = ("timestamp", "price_level", "buy_volume", "sell_volume", "total_volume", "trade_count")
-NEEDED = tuple(dict.fromkeys([*COVERAGE, *(name for name in COLUMNS if name != "vwap"), "notional", "size_scale"]))
-_VOLUMES = ("buy_volume", "sell_volume", "total_volume")
+_DERIVED = ("vwap", "delta")
+NEEDED = tuple(dict.fromkeys([*COVERAGE, *(name for name in COLUMNS if name not in _DERIVED), "notional", "size_scale"]))
+_SUMMED = ("buy_volume", "sell_volume", "total_volume")
 _WORST_FIRST = tuple(map(str, (Status.DEGRADED, Status.UNKNOWN, Status.REPAIRED, Status.COMPLETE)))
-_EXACT = 2**53  # floats hold all integers up to here
+_EXACT, _LARGEST = 2**53, 2**63  # floats hold all integers up to the first, integers to the second
 
 
 def bars_of(minutes: pa.Table, length: int, known: Coverage) -> pa.Table:
@@ -29,9 +31,9 @@ def bars_of(minutes: pa.Table, length: int, known: Coverage) -> pa.Table:
     start = stamps(minutes) // US_PER_MINUTE // length * length
     starts = np.flatnonzero(np.r_[True, start[1:] != start[:-1]]) if len(start) else np.zeros(0, np.int64)
     ends = np.r_[starts[1:], len(start)][: len(starts)] - 1
-    taken = {name: minutes[name].to_numpy() for name in (*COLUMNS[:4], *COLUMNS[5:], "notional", "size_scale")}
-    scale = int(taken["size_scale"].max()) if len(start) else 0
-    volume = {name: _sums(taken[name], starts, scale) for name in (*_VOLUMES, "delta")}
+    taken = {name: minutes[name].to_numpy() for name in (*COLUMNS[:4], *_SUMMED, "trade_count", "notional")}
+    scale = pc.max(minutes["size_scale"]).as_py() or 0
+    volume = _volumes({name: taken[name] for name in _SUMMED}, starts, scale)
     columns = {
         "timestamp": pa.array(start[starts] * US_PER_MINUTE).cast(TIME),
         "open": taken["open"][starts],
@@ -63,13 +65,11 @@ def level_bars_of(levels: pa.Table, length: int, scales: tuple[int, int], group:
     start, price = start[order], price[order]
     changed = (start[1:] != start[:-1]) | (price[1:] != price[:-1])
     starts = np.flatnonzero(np.r_[True, changed]) if len(start) else np.zeros(0, np.int64)
-    volume = {name: _sums(levels[name].to_numpy()[order], starts, size_scale) for name in _VOLUMES}
-    delta = np.rint(volume["buy_volume"] * 10.0**size_scale) - np.rint(volume["sell_volume"] * 10.0**size_scale)
+    volume = _volumes({name: levels[name].to_numpy()[order] for name in _SUMMED}, starts, size_scale)
     columns = {
         "timestamp": pa.array(start[starts] * US_PER_MINUTE).cast(TIME),
         "price_level": price[starts] / 10.0**price_scale,
         **volume,
-        "delta": delta / 10.0**size_scale,
         "trade_count": _reduced(np.add, levels["trade_count"].to_numpy()[order], starts),
     }
     return pa.table(columns)
@@ -80,14 +80,17 @@ def _reduced(how: np.ufunc, values: NDArray[Any], starts: NDArray[np.int64]) -> 
     return found
 
 
-def _sums(values: NDArray[np.float64], starts: NDArray[np.int64], scale: int) -> NDArray[np.float64]:
+def _volumes(values: Mapping[str, NDArray[Any]], starts: NDArray[np.int64], scale: int) -> dict[str, NDArray[np.float64]]:
+    """The sums of _SUMMED, and delta."""
     factor = 10.0**scale
-    if not len(starts) or np.abs(values).sum() * factor >= _EXACT:
-        return _reduced(np.add, values, starts)  # beyond what integers in floats hold: the last digit may be off
-    found: NDArray[np.float64] = np.add.reduceat(np.rint(values * factor).astype(np.int64), starts) / factor
-    return found
+    if all(np.abs(v).max(initial=0) * factor < _EXACT and np.abs(v).sum() * factor < _LARGEST for v in values.values()):
+        values = {name: np.rint(v * factor).astype(np.int64) for name, v in values.items()}
+    else:
+        factor = 1.0  # beyond what integers hold: the last digit may be off
+    sums = {name: _reduced(np.add, v, starts) for name, v in values.items()}
+    return {name: v / factor for name, v in (sums | {"delta": sums["buy_volume"] - sums["sell_volume"]}).items()}
 
 
 def _worst(status: pa.ChunkedArray, starts: NDArray[np.int64]) -> pa.Array:
-    ranks = pc.index_in(status.cast(pa.string()), value_set=pa.array(_WORST_FIRST)).to_numpy()
+    ranks = codes_of(status, _WORST_FIRST)
     return pa.DictionaryArray.from_arrays(pa.array(_reduced(np.minimum, ranks, starts), pa.int32()), pa.array(_WORST_FIRST))

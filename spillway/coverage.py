@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadValue
 from pipeline.minute import MINUTES_PER_DAY, IdRange, Status
-from sinks.tables import TIME, US_PER_MINUTE, stamps
+from sinks.tables import TIME, US_PER_MINUTE, codes_of, stamps
 
 EMPTY, ABSENT, REMOVED = "empty", "absent", "removed"
 STATES = (*map(str, (Status.COMPLETE, Status.REPAIRED)), EMPTY, *map(str, (Status.DEGRADED, Status.UNKNOWN)), ABSENT, REMOVED)
@@ -78,7 +78,7 @@ def coverage_of(minutes: pa.Table, first: int, last: int, removed: Iterable[int]
     """The coverage of the minutes from `first` up to, and without, `last`. `minutes` may reach beyond on both sides: by the
     neighbours it is told whether the outer ones are empty. It has the columns NEEDED. `removed`: days, counted from 1970."""
     at = stamps(minutes) // US_PER_MINUTE
-    states = pc.index_in(minutes["status"].cast(pa.string()), value_set=pa.array(STATES)).to_numpy().astype(np.int8)
+    states = codes_of(minutes["status"], STATES).astype(np.int8)
     codes = np.full(last - first, _CODE[ABSENT], np.int8)
     for day in removed:
         codes[max(day * MINUTES_PER_DAY - first, 0) : max((day + 1) * MINUTES_PER_DAY - first, 0)] = _CODE[REMOVED]

@@ -23,7 +23,7 @@ from sinks.durable import folder_lock
 from sinks.lost import Lost, lost_parts
 from sinks.manifest import Kind
 from sinks.minute_files import MinuteFiles
-from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, starts, tables_of
+from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, codes_of, starts, tables_of
 from spillway.hot import HotMinutes
 
 STATUSES = tuple(str(s) for s in Status)
@@ -195,6 +195,5 @@ def _uniform(minutes: pa.Table) -> pa.Table:
             minutes = minutes.set_column(at, name, minutes[name].cast(pa.float64()))
     if "status" not in minutes.column_names:
         return minutes
-    codes = pc.index_in(minutes["status"].cast(pa.string()), value_set=pa.array(STATUSES)).combine_chunks()
-    column = pa.DictionaryArray.from_arrays(codes, pa.array(STATUSES))
+    column = pa.DictionaryArray.from_arrays(pa.array(codes_of(minutes["status"], STATUSES), pa.int32()), pa.array(STATUSES))
     return minutes.set_column(minutes.schema.get_field_index("status"), "status", column)

@@ -151,3 +151,10 @@ def test_totals_are_exact_decimal_texts() -> None:
         "notional": "3.03",
         "trade_count": "3",
     }
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"))), st.booleans())
+def test_codes_are_places_in_the_names_whatever_each_chunks_dictionary(chunks: list[list[str]], encoded: bool) -> None:
+    kind = pa.dictionary(pa.int32(), pa.string()) if encoded else pa.string()
+    column = pa.chunked_array([pa.array(chunk, pa.string()).cast(kind) for chunk in chunks], kind)
+    assert tables.codes_of(column, "abc").tolist() == ["abc".index(name) for chunk in chunks for name in chunk]
