@@ -7,7 +7,8 @@ SpillwayError
 ├── LedgerConflict      what is stored doesn't allow this write: nothing was written
 │   ├── Stale           another process changed it since it was read
 │   ├── AlreadyExists   something of that id is stored
-│   └── Missing         what it points to, or what shall be updated, isn't stored
+│   ├── Missing         what it points to, or what shall be updated, isn't stored
+│   └── InUse           what shall be deleted, something else that is stored points to
 ├── DamagedMinute       a minute's bytes are not what was written (checksum, format, shape)
 ├── TapeError           a tape can't be recognised or read
 ├── StorageError        a file or folder can't be written or read
@@ -54,6 +55,10 @@ class AlreadyExists(LedgerConflict):
 
 class Missing(LedgerConflict):
     """What it points to, or what was to be updated, isn't stored."""
+
+
+class InUse(LedgerConflict):
+    """It can't be deleted: something else that is stored points to it."""
 
 
 class DamagedMinute(SpillwayError):

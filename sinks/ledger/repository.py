@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam, delete, func, insert, select
 from sqlalchemy import update as sql_update
 
-from pipeline.errors import AlreadyExists, BadValue, Missing, Stale
+from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, Stale
 from sinks.ledger.database import Database
 
 E = TypeVar("E")
@@ -54,6 +54,7 @@ class Repository(Generic[E]):
         self._by_key = database.prepare(self._select.where(self._key == bindparam("key")))
         self._keys = database.prepare(select(self._key).where(self._key == bindparam("key")))
         self._add = database.prepare_insert(insert(table), [c.name for c in table.c])
+        self._delete = delete(table).where(self._key == bindparam("key"))
         values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.c if c.name not in (kind.key, "created_at")}
         same = self._key == bindparam("key")
         if kind.versioned:
@@ -118,9 +119,12 @@ class Repository(Generic[E]):
         return self._find(limit=limit, offset=offset)
 
     def delete(self, key: str) -> bool:
-        """Removes one, and what belongs to it; whether it was there."""
-        with self._database.writing() as connection:
-            return bool(connection.execute(delete(self.kind.table).where(self._key == key)).rowcount)
+        """Removes one, and what belongs to it; whether it was there. InUse where something else points to it."""
+        try:
+            with self._database.writing() as connection:
+                return bool(connection.execute(self._delete, {"key": key}).rowcount)
+        except Missing:
+            raise InUse(f"{self.kind.name} {key!r} can't be deleted: {self._pointing_to(key)} still point to it") from None
 
     def exists(self, key: str) -> bool:
         """Whether it is stored."""
@@ -217,6 +221,13 @@ class Repository(Generic[E]):
                 value = getattr(entity, column.name)
                 if value is not None and not self._database.answer(select(target).where(target == value)):
                     yield f"{self._named(entity)}: {column.name} {value!r} isn't stored"
+
+    def _pointing_to(self, key: str) -> str:
+        """What of other kinds points to one, and doesn't go with it."""
+        keys = [k for table in self.kind.table.metadata.sorted_tables for k in table.foreign_keys]
+        held = [k for k in keys if k.column is self._key and k.ondelete == "RESTRICT"]
+        points = (k.parent for k in held if self._database.answer(select(k.parent).where(k.parent == key).limit(1)))
+        return ", ".join(column.table.name for column in points)
 
     def _named(self, entity: E) -> str:
         return f"{self.kind.name} {getattr(entity, self.kind.key)!r}"

@@ -1,0 +1,80 @@
+"""What the trader's programs import: `from spillway.ledger import open_ledger, Account, Money, Currency`."""
+
+from __future__ import annotations
+
+from pipeline.errors import (
+    AlreadyExists,
+    BadValue,
+    CurrencyMismatch,
+    DiskFull,
+    InUse,
+    LedgerConflict,
+    Missing,
+    NotAllowed,
+    SpillwayError,
+    Stale,
+    StorageError,
+)
+from pipeline.trading.account import Account, AccountType
+from pipeline.trading.balance import Balance
+from pipeline.trading.condition import Comparison, Condition, ConditionStatus, ConditionType
+from pipeline.trading.decision import Decision, DecisionAction
+from pipeline.trading.minute_ref import MinuteRef
+from pipeline.trading.money import Currency, Money
+from pipeline.trading.names import new_id
+from pipeline.trading.order import Order, OrderSide, OrderStatus, OrderType, TimeInForce
+from pipeline.trading.performance import PerformanceMetrics
+from pipeline.trading.position import Position
+from pipeline.trading.strategy import Strategy, StrategyStatus, StrategyType
+from pipeline.trading.trade import Liquidity, Trade, TradeSide
+from pipeline.trading.transaction import Transaction, TransactionType
+from sinks.ledger.fills import Fill
+from sinks.ledger.ledger import Ledger, open_ledger, read_ledger
+from sinks.ledger.performance import AverageMetrics
+
+__all__ = [
+    "Account",
+    "AccountType",
+    "AlreadyExists",
+    "AverageMetrics",
+    "BadValue",
+    "Balance",
+    "Comparison",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "Currency",
+    "CurrencyMismatch",
+    "Decision",
+    "DecisionAction",
+    "DiskFull",
+    "Fill",
+    "InUse",
+    "Ledger",
+    "LedgerConflict",
+    "Liquidity",
+    "MinuteRef",
+    "Missing",
+    "Money",
+    "NotAllowed",
+    "Order",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "PerformanceMetrics",
+    "Position",
+    "SpillwayError",
+    "Stale",
+    "StorageError",
+    "Strategy",
+    "StrategyStatus",
+    "StrategyType",
+    "TimeInForce",
+    "Trade",
+    "TradeSide",
+    "Transaction",
+    "TransactionType",
+    "new_id",
+    "open_ledger",
+    "read_ledger",
+]
