@@ -35,7 +35,8 @@ _SETTINGS: dict[Any, Any] = {
 
 def settings() -> Any:
     """The settings under which all is drawn and written, whatever the user's own are."""
-    return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_SETTINGS})
+    default = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}  # which would stay
+    return mpl.rc_context({**default, **_SETTINGS})
 
 
 def sheet(title: str, size: tuple[float, float]) -> Figure:
