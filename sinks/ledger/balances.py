@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sqlalchemy import func, select
 
 from pipeline.errors import Missing
+from pipeline.trading.account import Account
 from pipeline.trading.balance import Balance
 from pipeline.trading.money import Currency, Money
 from sinks.ledger.accounts import Accounts
@@ -93,7 +93,7 @@ class Balances:
         """What was set aside goes out; the balance then."""
         return self._step(account_id, lambda account: account.balance.spend_locked(money))
 
-    def _step(self, account_id: str, step: Callable[[Any], object]) -> Balance:
+    def _step(self, account_id: str, step: Callable[[Account], object]) -> Balance:
         return self._accounts.change(account_id, step).balance
 
     def _of(self, account_id: str) -> Balance:

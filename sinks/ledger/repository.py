@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Connection, Executable, Table, bindparam, delete, func, insert, select
 from sqlalchemy import update as sql_update
 
-from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, Stale
+from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, Stale, StorageError
 from sinks.ledger.database import Database
 
 E = TypeVar("E")
@@ -87,6 +87,8 @@ class Repository(Generic[E]):
     def save_many(self, entities: Iterable[E]) -> None:
         """Stores all of them, or none."""
         batch = list(entities)
+        if self.kind.versioned:
+            self._check(batch)
         now = self._database.now()
         with self._told(batch), self._database.writing() as connection:
             new = [e for e in batch if not _version(e)]
@@ -112,7 +114,7 @@ class Repository(Generic[E]):
     def find_by_id(self, key: str) -> E | None:
         """The entity of a key, or None."""
         rows = self._by_key({"key": key})
-        return self._entities(rows)[0] if rows else None
+        return self._read(rows)[0] if rows else None
 
     def find_all(self, limit: int | None = None, offset: int = 0) -> list[E]:
         """All of them, in their order."""
@@ -144,7 +146,14 @@ class Repository(Generic[E]):
             raise BadValue(f"limit {limit}, offset {offset}: expected 0 or more")
         question = self._select.where(*where).order_by(*(self.kind.order if order is None else order))
         question = question.limit(MANY if limit is None else limit).offset(offset)
-        return self._entities(self._database.answer(question))
+        return self._read(self._database.answer(question))
+
+    def _read(self, rows: Sequence[Sequence[Any]]) -> list[E]:
+        """Stored rows as entities. StorageError for one that can't be: another program, or an older one, wrote it."""
+        try:
+            return self._entities(rows)
+        except BadValue as error:
+            raise StorageError(f"{self._database.where}: what is stored can't be: {error}") from None
 
     def _value(self, question: Executable, values: dict[str, Any] | None = None) -> Any:
         """The one value that a question has for an answer."""
@@ -169,6 +178,11 @@ class Repository(Generic[E]):
         """Writes what of the entities lies in other tables."""
 
     # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _check(self, entities: Sequence[Any]) -> None:
+        """Holds them to what entities of this kind are held to when they are made: fields were assigned since."""
+        for entity in entities:
+            entity.__post_init__()
 
     def _first_row(self, entity: E, now: datetime) -> dict[str, Any]:
         row = self._row(entity)

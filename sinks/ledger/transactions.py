@@ -9,17 +9,19 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, select
 
-from pipeline.errors import BadValue, Missing
+from pipeline.errors import BadValue
 from pipeline.trading.account import Account
+from pipeline.trading.balance import Balance
 from pipeline.trading.money import Currency, Money
 from pipeline.trading.transaction import Transaction, TransactionType
 from sinks.ledger.accounts import Accounts
 from sinks.ledger.database import Database
+from sinks.ledger.filters import among, by_time, equal, within
 from sinks.ledger.repository import Kind, Repository
 from sinks.ledger.trading_tables import TRANSACTIONS as T
 from sinks.ledger.types import exact_sum
 
-_NEWEST = (T.c.occurred_at.desc(), T.c.transaction_id.desc())
+_NEWEST = by_time(T.c.occurred_at, T.c.transaction_id)
 
 
 class Transactions(Repository[Transaction]):
@@ -59,15 +61,7 @@ class Transactions(Repository[Transaction]):
         """
         owned = _owned(transaction, account_id)
         with self._database.writing():
-            account = self._accounts.find_by_id(str(owned.account_id))
-            if account is None:
-                raise Missing(f"account {owned.account_id!r} isn't stored")
-            effect = owned.effect()
-            if effect.is_negative:
-                account.balance.remove_available(-effect)
-            else:
-                account.balance.add_available(effect)
-            self._accounts.save(account)
+            account = self._accounts.change(str(owned.account_id), lambda stored: _apply(owned.effect(), stored.balance))
             self.save(owned)
         return account
 
@@ -78,7 +72,29 @@ class Transactions(Repository[Transaction]):
         if limit < 0 or offset < 0:
             raise BadValue(f"limit {limit}, offset {offset}: expected 0 or more")
         values = {"account_id": account_id, "limit": limit, "offset": offset}
-        return self._entities(self._recent(values))
+        return self._read(self._recent(values))
+
+    def find(
+        self,
+        *,
+        account_id: str | None = None,
+        transaction_type: TransactionType | str | None = None,
+        currency: Currency | str | None = None,
+        reference: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        newest_first: bool = True,
+    ) -> list[Transaction]:
+        """Those that fit all that is given, by when they occurred. `start` up to, and without, `end`."""
+        code = None if currency is None else str(Currency(currency))
+        where = [
+            *equal(T, account_id=account_id, currency=code, reference=reference),
+            *among(T.c.transaction_type, TransactionType, transaction_type),
+            *within(T.c.occurred_at, start, end),
+        ]
+        return self._find(*where, order=by_time(T.c.occurred_at, T.c.transaction_id, newest_first), limit=limit, offset=offset)
 
     def find_by_type(self, account_id: str, transaction_type: TransactionType, limit: int | None = None) -> list[Transaction]:
         """Those of one type."""
@@ -90,7 +106,7 @@ class Transactions(Repository[Transaction]):
 
     def find_by_period(self, account_id: str, start: datetime, end: datetime, limit: int | None = None) -> list[Transaction]:
         """Those from `start` up to, and without, `end`."""
-        return self._find(_of(account_id), T.c.occurred_at >= start, T.c.occurred_at < end, limit=limit)
+        return self._find(_of(account_id), *within(T.c.occurred_at, start, end), limit=limit)
 
     def get_sum_by_type(self, account_id: str, transaction_type: TransactionType, currency: Currency | str) -> Money:
         """The exact sum of an account's amounts of one type and currency."""
@@ -149,6 +165,13 @@ class Transactions(Repository[Transaction]):
         values = {name: [getattr(e, name) for e in entities] for name in self._names if name != "amount"}
         values |= {"amount": [m.amount for m in amounts], "currency": [m.currency.value for m in amounts]}
         return values | {name: [at or now for at in values[name]] for name in ("occurred_at", "created_at")}
+
+
+def _apply(effect: Money, balance: Balance) -> None:
+    if effect.is_negative:
+        balance.remove_available(-effect)
+    else:
+        balance.add_available(effect)
 
 
 def _of(account_id: str) -> ColumnElement[bool]:

@@ -20,6 +20,8 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from pipeline.errors import BadValue, StorageError
+from pipeline.trading.moments import utc
+from pipeline.trading.names import brief
 
 E = TypeVar("E", bound=StrEnum)
 Processor = Callable[[Any], Any]
@@ -39,7 +41,10 @@ class Exact(TypeDecorator[Decimal]):
         return value if value is None or dialect.name != _SQLITE else plain(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
+        try:
+            return None if value is None else Decimal(value)
+        except ArithmeticError:
+            raise _is_none(value, "a decimal") from None
 
 
 class Instant(TypeDecorator[datetime]):
@@ -52,12 +57,17 @@ class Instant(TypeDecorator[datetime]):
         return String() if dialect.name == _SQLITE else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return value if value is None or dialect.name != _SQLITE else instant_text(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return datetime.fromisoformat(value) if dialect.name == _SQLITE else value.astimezone(UTC)
+        return instant_text(utc(value)) if dialect.name == _SQLITE else utc(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != _SQLITE:
+            return None if value is None else value.astimezone(UTC)
+        try:
+            return utc(datetime.fromisoformat(value))
+        except (ValueError, BadValue):
+            raise _is_none(value, "a moment") from None
 
 
 class OneOf(TypeDecorator[E]):
@@ -94,7 +104,10 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.encode(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value)
+        try:
+            return None if value is None else msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            raise _is_none(value, "JSON") from None
 
 
 class exact_sum(GenericFunction[Decimal]):
@@ -180,6 +193,10 @@ def plain(value: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def _is_none(value: object, what: str) -> StorageError:
+    return StorageError(f"{brief(value)} is stored: expected {what}")
 
 
 def instant_text(moment: datetime) -> str:

@@ -10,6 +10,7 @@ CREATE TABLE accounts (
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     version BIGINT NOT NULL CHECK (version >= 1),
+    CHECK (closed_at IS NULL OR NOT active),
     PRIMARY KEY (account_id)
 );
 
@@ -36,6 +37,7 @@ CREATE TABLE transactions (
     reference TEXT,
     occurred_at TIMESTAMPTZ NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
+    CHECK (transaction_type IN ('funding', 'realized_pnl', 'adjustment', 'trade') OR amount > 0),
     PRIMARY KEY (transaction_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
 );
@@ -51,9 +53,9 @@ CREATE TABLE strategies (
     status TEXT NOT NULL CHECK (status IN ('inactive', 'active', 'paused', 'stopped', 'error')),
     parameters TEXT NOT NULL,
     instruments TEXT NOT NULL,
-    max_position_size NUMERIC CHECK (max_position_size <> 'NaN' AND max_position_size < 'Infinity' AND max_position_size > '-Infinity' AND max_position_size >= 0),
-    max_daily_loss NUMERIC CHECK (max_daily_loss <> 'NaN' AND max_daily_loss < 'Infinity' AND max_daily_loss > '-Infinity' AND max_daily_loss >= 0),
-    max_leverage NUMERIC CHECK (max_leverage <> 'NaN' AND max_leverage < 'Infinity' AND max_leverage > '-Infinity' AND max_leverage >= 0),
+    max_position_size NUMERIC CHECK (max_position_size <> 'NaN' AND max_position_size < 'Infinity' AND max_position_size > '-Infinity' AND max_position_size > 0),
+    max_daily_loss NUMERIC CHECK (max_daily_loss <> 'NaN' AND max_daily_loss < 'Infinity' AND max_daily_loss > '-Infinity' AND max_daily_loss > 0),
+    max_leverage NUMERIC CHECK (max_leverage <> 'NaN' AND max_leverage < 'Infinity' AND max_leverage > '-Infinity' AND max_leverage > 0),
     total_pnl NUMERIC NOT NULL CHECK (total_pnl <> 'NaN' AND total_pnl < 'Infinity' AND total_pnl > '-Infinity'),
     daily_pnl NUMERIC NOT NULL CHECK (daily_pnl <> 'NaN' AND daily_pnl < 'Infinity' AND daily_pnl > '-Infinity'),
     total_trades BIGINT NOT NULL CHECK (total_trades >= 0),
@@ -87,12 +89,14 @@ CREATE TABLE conditions (
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     version BIGINT NOT NULL CHECK (version >= 1),
+    CHECK ((comparison IS NULL) = (value IS NULL)),
     PRIMARY KEY (condition_id),
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
 );
 
 CREATE INDEX conditions_by_symbol ON conditions (symbol, status);
-CREATE INDEX conditions_by_status ON conditions (status);
+CREATE INDEX conditions_by_status ON conditions (status, expires_at);
+CREATE INDEX conditions_by_time ON conditions (created_at);
 CREATE INDEX conditions_by_strategy ON conditions (strategy_id);
 
 -- What was decided, whole in `document`, and which minutes it was made from.
@@ -115,7 +119,7 @@ CREATE TABLE decision_minutes (
     decision_id TEXT NOT NULL,
     venue TEXT NOT NULL,
     symbol TEXT NOT NULL,
-    minute BIGINT NOT NULL,
+    minute BIGINT NOT NULL CHECK (minute >= 0),
     revision BIGINT NOT NULL CHECK (revision >= 1),
     checksum TEXT NOT NULL,
     PRIMARY KEY (decision_id, venue, symbol, minute),
@@ -131,14 +135,14 @@ CREATE TABLE orders (
     side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
     order_type TEXT NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
     quantity NUMERIC NOT NULL CHECK (quantity <> 'NaN' AND quantity < 'Infinity' AND quantity > '-Infinity' AND quantity > 0),
-    price NUMERIC CHECK (price <> 'NaN' AND price < 'Infinity' AND price > '-Infinity'),
-    stop_price NUMERIC CHECK (stop_price <> 'NaN' AND stop_price < 'Infinity' AND stop_price > '-Infinity'),
+    price NUMERIC CHECK (price <> 'NaN' AND price < 'Infinity' AND price > '-Infinity' AND price > 0),
+    stop_price NUMERIC CHECK (stop_price <> 'NaN' AND stop_price < 'Infinity' AND stop_price > '-Infinity' AND stop_price > 0),
     account_id TEXT,
     strategy_id TEXT,
     status TEXT NOT NULL CHECK (status IN ('pending', 'submitted', 'accepted', 'partially_filled', 'filled', 'cancelled', 'rejected', 'expired')),
     time_in_force TEXT NOT NULL CHECK (time_in_force IN ('gtc', 'ioc', 'fok', 'day')),
     filled_quantity NUMERIC NOT NULL CHECK (filled_quantity <> 'NaN' AND filled_quantity < 'Infinity' AND filled_quantity > '-Infinity' AND filled_quantity >= 0),
-    average_fill_price NUMERIC CHECK (average_fill_price <> 'NaN' AND average_fill_price < 'Infinity' AND average_fill_price > '-Infinity'),
+    average_fill_price NUMERIC CHECK (average_fill_price <> 'NaN' AND average_fill_price < 'Infinity' AND average_fill_price > '-Infinity' AND average_fill_price > 0),
     commission NUMERIC NOT NULL CHECK (commission <> 'NaN' AND commission < 'Infinity' AND commission > '-Infinity'),
     realized_pnl NUMERIC CHECK (realized_pnl <> 'NaN' AND realized_pnl < 'Infinity' AND realized_pnl > '-Infinity'),
     exchange_order_id TEXT,
@@ -151,12 +155,20 @@ CREATE TABLE orders (
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     version BIGINT NOT NULL CHECK (version >= 1),
+    CHECK ((price IS NOT NULL) = (order_type IN ('limit', 'stop_limit'))),
+    CHECK ((stop_price IS NOT NULL) = (order_type IN ('stop', 'stop_limit'))),
+    CHECK ((average_fill_price IS NULL) = (filled_quantity = 0)),
+    CHECK ((status = 'filled') = (filled_quantity = quantity)),
+    CHECK (filled_quantity <= quantity),
+    CHECK (filled_quantity = 0 OR status NOT IN ('pending', 'submitted', 'accepted', 'rejected')),
+    CHECK (filled_quantity <> 0 OR status <> 'partially_filled'),
     PRIMARY KEY (order_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
 );
 
 CREATE INDEX orders_by_account ON orders (account_id, status, created_at);
+CREATE INDEX orders_by_account_time ON orders (account_id, created_at);
 CREATE INDEX orders_by_symbol ON orders (symbol, created_at);
 CREATE INDEX orders_by_strategy ON orders (strategy_id, status, created_at);
 CREATE INDEX orders_by_status ON orders (status, created_at);
@@ -170,7 +182,7 @@ CREATE TABLE trades (
     symbol TEXT NOT NULL,
     side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
     quantity NUMERIC NOT NULL CHECK (quantity <> 'NaN' AND quantity < 'Infinity' AND quantity > '-Infinity' AND quantity > 0),
-    price NUMERIC NOT NULL CHECK (price <> 'NaN' AND price < 'Infinity' AND price > '-Infinity'),
+    price NUMERIC NOT NULL CHECK (price <> 'NaN' AND price < 'Infinity' AND price > '-Infinity' AND price > 0),
     strategy_id TEXT,
     account_id TEXT,
     commission NUMERIC NOT NULL CHECK (commission <> 'NaN' AND commission < 'Infinity' AND commission > '-Infinity'),
@@ -202,8 +214,8 @@ CREATE TABLE positions (
     strategy_id TEXT,
     account_id TEXT,
     quantity NUMERIC NOT NULL CHECK (quantity <> 'NaN' AND quantity < 'Infinity' AND quantity > '-Infinity'),
-    average_entry_price NUMERIC NOT NULL CHECK (average_entry_price <> 'NaN' AND average_entry_price < 'Infinity' AND average_entry_price > '-Infinity'),
-    current_price NUMERIC CHECK (current_price <> 'NaN' AND current_price < 'Infinity' AND current_price > '-Infinity'),
+    average_entry_price NUMERIC NOT NULL CHECK (average_entry_price <> 'NaN' AND average_entry_price < 'Infinity' AND average_entry_price > '-Infinity' AND average_entry_price >= 0),
+    current_price NUMERIC CHECK (current_price <> 'NaN' AND current_price < 'Infinity' AND current_price > '-Infinity' AND current_price > 0),
     realized_pnl NUMERIC NOT NULL CHECK (realized_pnl <> 'NaN' AND realized_pnl < 'Infinity' AND realized_pnl > '-Infinity'),
     commission NUMERIC NOT NULL CHECK (commission <> 'NaN' AND commission < 'Infinity' AND commission > '-Infinity'),
     opened_at TIMESTAMPTZ,
@@ -212,6 +224,8 @@ CREATE TABLE positions (
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     version BIGINT NOT NULL CHECK (version >= 1),
+    CHECK ((quantity = 0) = (average_entry_price = 0)),
+    CHECK (closed_at IS NULL OR quantity = 0),
     PRIMARY KEY (position_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
@@ -220,7 +234,8 @@ CREATE TABLE positions (
 CREATE INDEX positions_by_strategy ON positions (strategy_id, symbol);
 CREATE INDEX positions_by_symbol ON positions (symbol);
 CREATE INDEX positions_by_account ON positions (account_id);
-CREATE INDEX positions_by_time ON positions (updated_at);
+CREATE INDEX positions_by_time ON positions (created_at);
+CREATE INDEX positions_open ON positions (created_at) WHERE closed_at IS NULL;
 
 -- How each account did, a row a day.
 CREATE TABLE performance_metrics (
@@ -231,9 +246,9 @@ CREATE TABLE performance_metrics (
     pnl_total NUMERIC NOT NULL CHECK (pnl_total <> 'NaN' AND pnl_total < 'Infinity' AND pnl_total > '-Infinity'),
     sharpe_ratio NUMERIC CHECK (sharpe_ratio <> 'NaN' AND sharpe_ratio < 'Infinity' AND sharpe_ratio > '-Infinity'),
     sortino_ratio NUMERIC CHECK (sortino_ratio <> 'NaN' AND sortino_ratio < 'Infinity' AND sortino_ratio > '-Infinity'),
-    max_drawdown NUMERIC CHECK (max_drawdown <> 'NaN' AND max_drawdown < 'Infinity' AND max_drawdown > '-Infinity'),
-    win_rate NUMERIC CHECK (win_rate <> 'NaN' AND win_rate < 'Infinity' AND win_rate > '-Infinity'),
-    profit_factor NUMERIC CHECK (profit_factor <> 'NaN' AND profit_factor < 'Infinity' AND profit_factor > '-Infinity'),
+    max_drawdown NUMERIC CHECK (max_drawdown <> 'NaN' AND max_drawdown < 'Infinity' AND max_drawdown > '-Infinity' AND max_drawdown <= 0),
+    win_rate NUMERIC CHECK (win_rate <> 'NaN' AND win_rate < 'Infinity' AND win_rate > '-Infinity' AND win_rate BETWEEN 0 AND 1),
+    profit_factor NUMERIC CHECK (profit_factor <> 'NaN' AND profit_factor < 'Infinity' AND profit_factor > '-Infinity' AND profit_factor >= 0),
     trades_count BIGINT NOT NULL CHECK (trades_count >= 0),
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
@@ -253,7 +268,8 @@ CREATE TABLE changes (
 
 CREATE INDEX changes_by_time ON changes (changed_at);
 
--- A program that changes a row and says nothing of the time: then it is now.
+-- A program that changes a row and says nothing of its version or the time: then it is the next one, and now, so that who
+-- read the row before is told that it was changed.
 CREATE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN
@@ -263,17 +279,29 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER accounts_updated BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE FUNCTION set_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.version = OLD.version THEN
+        NEW.version = OLD.version + 1;
+        IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN
+            NEW.updated_at = clock_timestamp();
+        END IF;
+    END IF;
+    RETURN NEW;
+END
+$$;
 
-CREATE TRIGGER strategies_updated BEFORE UPDATE ON strategies FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE TRIGGER accounts_updated BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION set_version();
 
-CREATE TRIGGER conditions_updated BEFORE UPDATE ON conditions FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE TRIGGER strategies_updated BEFORE UPDATE ON strategies FOR EACH ROW EXECUTE FUNCTION set_version();
 
-CREATE TRIGGER decisions_updated BEFORE UPDATE ON decisions FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE TRIGGER conditions_updated BEFORE UPDATE ON conditions FOR EACH ROW EXECUTE FUNCTION set_version();
 
-CREATE TRIGGER orders_updated BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE TRIGGER decisions_updated BEFORE UPDATE ON decisions FOR EACH ROW EXECUTE FUNCTION set_version();
 
-CREATE TRIGGER positions_updated BEFORE UPDATE ON positions FOR EACH ROW EXECUTE FUNCTION set_updated_at();
+CREATE TRIGGER orders_updated BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION set_version();
+
+CREATE TRIGGER positions_updated BEFORE UPDATE ON positions FOR EACH ROW EXECUTE FUNCTION set_version();
 
 CREATE TRIGGER performance_metrics_updated BEFORE UPDATE ON performance_metrics FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 

@@ -10,6 +10,7 @@ CREATE TABLE accounts (
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
     version INTEGER NOT NULL CHECK (version >= 1),
+    CHECK (closed_at IS NULL OR NOT active),
     PRIMARY KEY (account_id)
 ) STRICT;
 
@@ -36,6 +37,7 @@ CREATE TABLE transactions (
     reference TEXT,
     occurred_at TEXT NOT NULL CHECK (length(occurred_at) = 27),
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
+    CHECK (transaction_type IN ('funding', 'realized_pnl', 'adjustment', 'trade') OR CAST(amount AS REAL) > 0),
     PRIMARY KEY (transaction_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
 ) STRICT;
@@ -51,9 +53,9 @@ CREATE TABLE strategies (
     status TEXT NOT NULL CHECK (status IN ('inactive', 'active', 'paused', 'stopped', 'error')),
     parameters TEXT NOT NULL,
     instruments TEXT NOT NULL,
-    max_position_size TEXT CHECK (max_position_size <> '' AND max_position_size NOT GLOB '*[^0-9.-]*' AND CAST(max_position_size AS REAL) >= 0),
-    max_daily_loss TEXT CHECK (max_daily_loss <> '' AND max_daily_loss NOT GLOB '*[^0-9.-]*' AND CAST(max_daily_loss AS REAL) >= 0),
-    max_leverage TEXT CHECK (max_leverage <> '' AND max_leverage NOT GLOB '*[^0-9.-]*' AND CAST(max_leverage AS REAL) >= 0),
+    max_position_size TEXT CHECK (max_position_size <> '' AND max_position_size NOT GLOB '*[^0-9.-]*' AND CAST(max_position_size AS REAL) > 0),
+    max_daily_loss TEXT CHECK (max_daily_loss <> '' AND max_daily_loss NOT GLOB '*[^0-9.-]*' AND CAST(max_daily_loss AS REAL) > 0),
+    max_leverage TEXT CHECK (max_leverage <> '' AND max_leverage NOT GLOB '*[^0-9.-]*' AND CAST(max_leverage AS REAL) > 0),
     total_pnl TEXT NOT NULL CHECK (total_pnl <> '' AND total_pnl NOT GLOB '*[^0-9.-]*'),
     daily_pnl TEXT NOT NULL CHECK (daily_pnl <> '' AND daily_pnl NOT GLOB '*[^0-9.-]*'),
     total_trades INTEGER NOT NULL CHECK (total_trades >= 0),
@@ -87,12 +89,14 @@ CREATE TABLE conditions (
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
     version INTEGER NOT NULL CHECK (version >= 1),
+    CHECK ((comparison IS NULL) = (value IS NULL)),
     PRIMARY KEY (condition_id),
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
 ) STRICT;
 
 CREATE INDEX conditions_by_symbol ON conditions (symbol, status);
-CREATE INDEX conditions_by_status ON conditions (status);
+CREATE INDEX conditions_by_status ON conditions (status, expires_at);
+CREATE INDEX conditions_by_time ON conditions (created_at);
 CREATE INDEX conditions_by_strategy ON conditions (strategy_id);
 
 -- What was decided, whole in `document`, and which minutes it was made from.
@@ -115,7 +119,7 @@ CREATE TABLE decision_minutes (
     decision_id TEXT NOT NULL,
     venue TEXT NOT NULL,
     symbol TEXT NOT NULL,
-    minute INTEGER NOT NULL,
+    minute INTEGER NOT NULL CHECK (minute >= 0),
     revision INTEGER NOT NULL CHECK (revision >= 1),
     checksum TEXT NOT NULL,
     PRIMARY KEY (decision_id, venue, symbol, minute),
@@ -131,14 +135,14 @@ CREATE TABLE orders (
     side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
     order_type TEXT NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
     quantity TEXT NOT NULL CHECK (quantity <> '' AND quantity NOT GLOB '*[^0-9.-]*' AND CAST(quantity AS REAL) > 0),
-    price TEXT CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*'),
-    stop_price TEXT CHECK (stop_price <> '' AND stop_price NOT GLOB '*[^0-9.-]*'),
+    price TEXT CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*' AND CAST(price AS REAL) > 0),
+    stop_price TEXT CHECK (stop_price <> '' AND stop_price NOT GLOB '*[^0-9.-]*' AND CAST(stop_price AS REAL) > 0),
     account_id TEXT,
     strategy_id TEXT,
     status TEXT NOT NULL CHECK (status IN ('pending', 'submitted', 'accepted', 'partially_filled', 'filled', 'cancelled', 'rejected', 'expired')),
     time_in_force TEXT NOT NULL CHECK (time_in_force IN ('gtc', 'ioc', 'fok', 'day')),
     filled_quantity TEXT NOT NULL CHECK (filled_quantity <> '' AND filled_quantity NOT GLOB '*[^0-9.-]*' AND CAST(filled_quantity AS REAL) >= 0),
-    average_fill_price TEXT CHECK (average_fill_price <> '' AND average_fill_price NOT GLOB '*[^0-9.-]*'),
+    average_fill_price TEXT CHECK (average_fill_price <> '' AND average_fill_price NOT GLOB '*[^0-9.-]*' AND CAST(average_fill_price AS REAL) > 0),
     commission TEXT NOT NULL CHECK (commission <> '' AND commission NOT GLOB '*[^0-9.-]*'),
     realized_pnl TEXT CHECK (realized_pnl <> '' AND realized_pnl NOT GLOB '*[^0-9.-]*'),
     exchange_order_id TEXT,
@@ -151,12 +155,20 @@ CREATE TABLE orders (
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
     version INTEGER NOT NULL CHECK (version >= 1),
+    CHECK ((price IS NOT NULL) = (order_type IN ('limit', 'stop_limit'))),
+    CHECK ((stop_price IS NOT NULL) = (order_type IN ('stop', 'stop_limit'))),
+    CHECK ((average_fill_price IS NULL) = (filled_quantity = '0')),
+    CHECK ((status = 'filled') = (filled_quantity = quantity)),
+    CHECK (CAST(filled_quantity AS REAL) <= CAST(quantity AS REAL)),
+    CHECK (filled_quantity = '0' OR status NOT IN ('pending', 'submitted', 'accepted', 'rejected')),
+    CHECK (filled_quantity <> '0' OR status <> 'partially_filled'),
     PRIMARY KEY (order_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
 ) STRICT;
 
 CREATE INDEX orders_by_account ON orders (account_id, status, created_at);
+CREATE INDEX orders_by_account_time ON orders (account_id, created_at);
 CREATE INDEX orders_by_symbol ON orders (symbol, created_at);
 CREATE INDEX orders_by_strategy ON orders (strategy_id, status, created_at);
 CREATE INDEX orders_by_status ON orders (status, created_at);
@@ -170,7 +182,7 @@ CREATE TABLE trades (
     symbol TEXT NOT NULL,
     side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
     quantity TEXT NOT NULL CHECK (quantity <> '' AND quantity NOT GLOB '*[^0-9.-]*' AND CAST(quantity AS REAL) > 0),
-    price TEXT NOT NULL CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*'),
+    price TEXT NOT NULL CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*' AND CAST(price AS REAL) > 0),
     strategy_id TEXT,
     account_id TEXT,
     commission TEXT NOT NULL CHECK (commission <> '' AND commission NOT GLOB '*[^0-9.-]*'),
@@ -202,8 +214,8 @@ CREATE TABLE positions (
     strategy_id TEXT,
     account_id TEXT,
     quantity TEXT NOT NULL CHECK (quantity <> '' AND quantity NOT GLOB '*[^0-9.-]*'),
-    average_entry_price TEXT NOT NULL CHECK (average_entry_price <> '' AND average_entry_price NOT GLOB '*[^0-9.-]*'),
-    current_price TEXT CHECK (current_price <> '' AND current_price NOT GLOB '*[^0-9.-]*'),
+    average_entry_price TEXT NOT NULL CHECK (average_entry_price <> '' AND average_entry_price NOT GLOB '*[^0-9.-]*' AND CAST(average_entry_price AS REAL) >= 0),
+    current_price TEXT CHECK (current_price <> '' AND current_price NOT GLOB '*[^0-9.-]*' AND CAST(current_price AS REAL) > 0),
     realized_pnl TEXT NOT NULL CHECK (realized_pnl <> '' AND realized_pnl NOT GLOB '*[^0-9.-]*'),
     commission TEXT NOT NULL CHECK (commission <> '' AND commission NOT GLOB '*[^0-9.-]*'),
     opened_at TEXT CHECK (length(opened_at) = 27),
@@ -212,6 +224,8 @@ CREATE TABLE positions (
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
     version INTEGER NOT NULL CHECK (version >= 1),
+    CHECK ((quantity = '0') = (average_entry_price = '0')),
+    CHECK (closed_at IS NULL OR quantity = '0'),
     PRIMARY KEY (position_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
     FOREIGN KEY (strategy_id) REFERENCES strategies (strategy_id) ON DELETE RESTRICT
@@ -220,7 +234,8 @@ CREATE TABLE positions (
 CREATE INDEX positions_by_strategy ON positions (strategy_id, symbol);
 CREATE INDEX positions_by_symbol ON positions (symbol);
 CREATE INDEX positions_by_account ON positions (account_id);
-CREATE INDEX positions_by_time ON positions (updated_at);
+CREATE INDEX positions_by_time ON positions (created_at);
+CREATE INDEX positions_open ON positions (created_at) WHERE closed_at IS NULL;
 
 -- How each account did, a row a day.
 CREATE TABLE performance_metrics (
@@ -231,9 +246,9 @@ CREATE TABLE performance_metrics (
     pnl_total TEXT NOT NULL CHECK (pnl_total <> '' AND pnl_total NOT GLOB '*[^0-9.-]*'),
     sharpe_ratio TEXT CHECK (sharpe_ratio <> '' AND sharpe_ratio NOT GLOB '*[^0-9.-]*'),
     sortino_ratio TEXT CHECK (sortino_ratio <> '' AND sortino_ratio NOT GLOB '*[^0-9.-]*'),
-    max_drawdown TEXT CHECK (max_drawdown <> '' AND max_drawdown NOT GLOB '*[^0-9.-]*'),
-    win_rate TEXT CHECK (win_rate <> '' AND win_rate NOT GLOB '*[^0-9.-]*'),
-    profit_factor TEXT CHECK (profit_factor <> '' AND profit_factor NOT GLOB '*[^0-9.-]*'),
+    max_drawdown TEXT CHECK (max_drawdown <> '' AND max_drawdown NOT GLOB '*[^0-9.-]*' AND CAST(max_drawdown AS REAL) <= 0),
+    win_rate TEXT CHECK (win_rate <> '' AND win_rate NOT GLOB '*[^0-9.-]*' AND CAST(win_rate AS REAL) BETWEEN 0 AND 1),
+    profit_factor TEXT CHECK (profit_factor <> '' AND profit_factor NOT GLOB '*[^0-9.-]*' AND CAST(profit_factor AS REAL) >= 0),
     trades_count INTEGER NOT NULL CHECK (trades_count >= 0),
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
@@ -253,29 +268,48 @@ CREATE TABLE changes (
 
 CREATE INDEX changes_by_time ON changes (changed_at);
 
--- A program that changes a row and says nothing of the time: then it is now.
-CREATE TRIGGER accounts_updated AFTER UPDATE ON accounts WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE accounts SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE account_id = NEW.account_id;
+-- A program that changes a row and says nothing of its version or the time: then it is the next one, and now, so that who
+-- read the row before is told that it was changed.
+CREATE TRIGGER accounts_updated AFTER UPDATE ON accounts WHEN NEW.version IS OLD.version BEGIN
+    UPDATE accounts SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE account_id = NEW.account_id;
 END;
 
-CREATE TRIGGER strategies_updated AFTER UPDATE ON strategies WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE strategies SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE strategy_id = NEW.strategy_id;
+CREATE TRIGGER strategies_updated AFTER UPDATE ON strategies WHEN NEW.version IS OLD.version BEGIN
+    UPDATE strategies SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE strategy_id = NEW.strategy_id;
 END;
 
-CREATE TRIGGER conditions_updated AFTER UPDATE ON conditions WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE conditions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE condition_id = NEW.condition_id;
+CREATE TRIGGER conditions_updated AFTER UPDATE ON conditions WHEN NEW.version IS OLD.version BEGIN
+    UPDATE conditions SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE condition_id = NEW.condition_id;
 END;
 
-CREATE TRIGGER decisions_updated AFTER UPDATE ON decisions WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE decisions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE decision_id = NEW.decision_id;
+CREATE TRIGGER decisions_updated AFTER UPDATE ON decisions WHEN NEW.version IS OLD.version BEGIN
+    UPDATE decisions SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE decision_id = NEW.decision_id;
 END;
 
-CREATE TRIGGER orders_updated AFTER UPDATE ON orders WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE orders SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE order_id = NEW.order_id;
+CREATE TRIGGER orders_updated AFTER UPDATE ON orders WHEN NEW.version IS OLD.version BEGIN
+    UPDATE orders SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE order_id = NEW.order_id;
 END;
 
-CREATE TRIGGER positions_updated AFTER UPDATE ON positions WHEN NEW.updated_at IS OLD.updated_at BEGIN
-    UPDATE positions SET updated_at = strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' WHERE position_id = NEW.position_id;
+CREATE TRIGGER positions_updated AFTER UPDATE ON positions WHEN NEW.version IS OLD.version BEGIN
+    UPDATE positions SET
+        version = OLD.version + 1,
+        updated_at = CASE WHEN NEW.updated_at IS OLD.updated_at THEN strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z' ELSE NEW.updated_at END
+    WHERE position_id = NEW.position_id;
 END;
 
 CREATE TRIGGER performance_metrics_updated AFTER UPDATE ON performance_metrics WHEN NEW.updated_at IS OLD.updated_at BEGIN
@@ -287,7 +321,7 @@ CREATE TRIGGER condition_created AFTER INSERT ON conditions BEGIN
     VALUES ('condition', NEW.condition_id, NEW.version, 'created', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
 END;
 
-CREATE TRIGGER condition_updated AFTER UPDATE ON conditions WHEN NEW.updated_at IS NOT OLD.updated_at BEGIN
+CREATE TRIGGER condition_updated AFTER UPDATE ON conditions WHEN NEW.version IS NOT OLD.version BEGIN
     INSERT INTO changes (entity, entity_id, version, change, changed_at)
     VALUES ('condition', NEW.condition_id, NEW.version, 'updated', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
 END;
@@ -302,7 +336,7 @@ CREATE TRIGGER order_created AFTER INSERT ON orders BEGIN
     VALUES ('order', NEW.order_id, NEW.version, 'created', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
 END;
 
-CREATE TRIGGER order_updated AFTER UPDATE ON orders WHEN NEW.updated_at IS NOT OLD.updated_at BEGIN
+CREATE TRIGGER order_updated AFTER UPDATE ON orders WHEN NEW.version IS NOT OLD.version BEGIN
     INSERT INTO changes (entity, entity_id, version, change, changed_at)
     VALUES ('order', NEW.order_id, NEW.version, 'updated', strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000Z');
 END;
