@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Executable, Insert, Row, Select, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from pipeline.errors import BadValue, NotAllowed, StorageError
+from pipeline.errors import BadValue, NotAllowed, SpillwayError, StorageError
 from sinks.ledger.commits import Commits
 from sinks.ledger.migrate import migrate, migrations, newest, require_known, version
 from sinks.ledger.postgresql import PostgresEngine
@@ -205,6 +205,8 @@ class Database:
         except DBAPIError as error:
             raise self._engine.failure(error.orig or error) from error
         except SQLAlchemyError as error:
+            if isinstance(refused := getattr(error, "orig", None), SpillwayError):  # by a column's type
+                raise refused from None
             raise StorageError(f"{self.where}: {str(error).splitlines()[0]}") from error
         except sqlite3.Error as error:
             raise self._engine.failure(error) from error
