@@ -46,6 +46,7 @@ def test_a_number_is_taken_at_its_shortest_decimal_text(value: Any, expected: st
     assert type(taken) is Decimal
     assert taken == Decimal(expected)
     assert exact.text(taken) == expected
+    assert taken.is_signed() is expected.startswith("-")  # there is no minus zero
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20] if not isinstance(value, int) else "int")
