@@ -11,6 +11,7 @@ from pipeline.errors import (
     LedgerConflict,
     Missing,
     NotAllowed,
+    RedisUnavailable,
     SpillwayError,
     Stale,
     StorageError,
@@ -25,14 +26,19 @@ from pipeline.trading.names import new_id
 from pipeline.trading.order import Order, OrderSide, OrderStatus, OrderType, TimeInForce
 from pipeline.trading.performance import PerformanceMetrics
 from pipeline.trading.position import Position
+from pipeline.trading.service import ServiceInfo, ServiceStatus
 from pipeline.trading.strategy import Strategy, StrategyStatus, StrategyType
 from pipeline.trading.trade import Liquidity, Trade, TradeSide
 from pipeline.trading.transaction import Transaction, TransactionType
 from sinks.ledger.fills import Fill
 from sinks.ledger.ledger import Ledger, open_ledger, read_ledger
+from sinks.ledger.open_conditions import open_conditions
 from sinks.ledger.performance import AverageMetrics
+from sinks.ledger.redis.cache import FOREVER
+from sinks.ledger.redis.shared import Shared, open_shared
 
 __all__ = [
+    "FOREVER",
     "Account",
     "AccountType",
     "AlreadyExists",
@@ -63,6 +69,10 @@ __all__ = [
     "OrderType",
     "PerformanceMetrics",
     "Position",
+    "RedisUnavailable",
+    "ServiceInfo",
+    "ServiceStatus",
+    "Shared",
     "SpillwayError",
     "Stale",
     "StorageError",
@@ -75,6 +85,8 @@ __all__ = [
     "Transaction",
     "TransactionType",
     "new_id",
+    "open_conditions",
     "open_ledger",
+    "open_shared",
     "read_ledger",
 ]

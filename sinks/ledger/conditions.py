@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import select
 
 from pipeline.trading.condition import Condition, ConditionStatus, ConditionType
-from pipeline.trading.exact import Number
 from pipeline.trading.moments import utc
+from sinks.ledger.condition_steps import ConditionSteps
 from sinks.ledger.filters import among, by_time, equal, within
 from sinks.ledger.repository import Kind, Repository
 from sinks.ledger.trading_tables import CONDITIONS as T
@@ -16,12 +16,8 @@ from sinks.ledger.trading_tables import CONDITIONS as T
 _WAITING = (ConditionStatus.ACTIVE, ConditionStatus.PAUSED)
 
 
-class Conditions(Repository[Condition]):
-    """Conditions, in the order that they were made in.
-
-    `trigger`, `pause`, `resume`, `cancel` and `expire` read and write in one transaction: of two processes that trigger one at
-    the same time only the first does, and the other gets NotAllowed.
-    """
+class Conditions(Repository[Condition], ConditionSteps):
+    """Conditions, in the order that they were made in."""
 
     kind = Kind(Condition, T, "condition", "condition_id", by_time(T.c.created_at, T.c.condition_id, newest_first=False))
 
@@ -62,26 +58,6 @@ class Conditions(Repository[Condition]):
     def find_by_strategy(self, strategy_id: str, status: ConditionStatus | str | None = None) -> list[Condition]:
         """Those of a strategy."""
         return self._find(T.c.strategy_id == strategy_id, *among(T.c.status, ConditionStatus, status))
-
-    def trigger(self, condition_id: str, value: Number | None = None, at: datetime | None = None) -> Condition:
-        """It has come, with `value`; as it is then. NotAllowed where it isn't active (any more), Missing."""
-        return self.change(condition_id, lambda condition: condition.trigger(value, self._at(at)))
-
-    def pause(self, condition_id: str, at: datetime | None = None) -> Condition:
-        """It is not waited for, for now."""
-        return self.change(condition_id, lambda condition: condition.pause(self._at(at)))
-
-    def resume(self, condition_id: str, at: datetime | None = None) -> Condition:
-        """It is waited for again."""
-        return self.change(condition_id, lambda condition: condition.resume(self._at(at)))
-
-    def cancel(self, condition_id: str, at: datetime | None = None) -> Condition:
-        """It is waited for no more."""
-        return self.change(condition_id, lambda condition: condition.cancel(self._at(at)))
-
-    def expire(self, condition_id: str, at: datetime | None = None) -> Condition:
-        """Its time is over."""
-        return self.change(condition_id, lambda condition: condition.expire(self._at(at)))
 
     def expire_due(self, at: datetime | None = None) -> list[Condition]:
         """Expires all that are waited for and whose `expires_at` has come; those, as they are then."""

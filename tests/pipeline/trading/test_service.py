@@ -22,7 +22,7 @@ def test_a_service_has_an_id_of_its_own_and_says_that_it_is_well() -> None:
 
 def test_its_status_may_be_given_as_text_and_its_times_in_any_zone() -> None:
     at = datetime(2024, 10, 23, 16, 30, tzinfo=timezone(timedelta(hours=2)))
-    service = replace(ENGINE, status="degraded", last_seen=at)
+    service = replace(ENGINE, status="degraded", last_seen=at)  # type: ignore[arg-type]
     assert service.status is ServiceStatus.DEGRADED
     assert service.last_seen == datetime(2024, 10, 23, 14, 30, tzinfo=UTC)
     assert service.last_seen.tzinfo is UTC
