@@ -21,8 +21,10 @@ ROWS = {
     "spill": "a day of sealed minutes to files, against raw writes",
     "compact": "a day of minute files to Parquet, against DuckDB",
     "read": "ranges of the archive to a frame, against DuckDB and Polars",
+    "year": "a generated year: compaction, size, cold reads, against DuckDB and Polars",
     "many": "500 instruments in one process: lag and memory",
     "takeover": "a standby takes over from a writer that was killed, or hangs",
+    "ledger": "commits, reads and sums of the ledger, against sqlite3 itself",
     "memory": "Redis memory of a minute, against JSON strings in a sorted set",
 }
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.md"
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that servers are stopped
     started = time.monotonic()
     rows: list[Row] = []
-    with context(1 if asked.quick else asked.runs, quick=asked.quick) as given:
+    with context(1 if asked.quick else asked.runs, quick=asked.quick, keep=asked.keep) as given:
         for name in asked.rows or ROWS:
             print(f"{name}: {ROWS[name]} ...", file=sys.stderr, flush=True)
             rows += _measured(name, given)
@@ -70,6 +72,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="which to measure; default: all")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side (default 5)")
     parser.add_argument("--quick", action="store_true", help="one small run of each: does it work?")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the generated year is made, and stays for other runs")
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.rows if name not in ROWS]:
         parser.error(f"row {unknown[0]!r}: expected one of {', '.join(ROWS)}")

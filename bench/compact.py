@@ -40,6 +40,7 @@ class Compacting:
 
     context: Context
     day: Day
+    number: int  # of the day, counted from 1970
     master: Path
 
     def ours(self) -> float:
@@ -49,7 +50,7 @@ class Compacting:
         self._link(files)
         os.sync()
         began = time.perf_counter()
-        report = Compactor(files, archive).compact_day(INSTRUMENT, DAY)
+        report = Compactor(files, archive).compact_day(INSTRUMENT, self.number)
         seconds = time.perf_counter() - began
         if report.problems or (report.levels, report.deleted) != (self.day.levels, len(self.day.files)):
             raise BenchError(f"the compaction went wrong: {report}")
@@ -80,11 +81,15 @@ class Compacting:
 
 def rows(context: Context) -> list[Row]:
     """The row `compact`."""
-    today, master = day(context), context.folder("files")
+    return rows_of(context, day(context), DAY, "a day of minute files to Parquet")
+
+
+def rows_of(context: Context, today: Day, number: int, work: str) -> list[Row]:
+    """The row of one day."""
+    master = context.folder("files")
     today.write(master)
-    job = Compacting(context, today, master)
+    job = Compacting(context, today, number, master)
     ours = Samples("ours", Unit.SECONDS)
-    work = "a day of minute files to Parquet"
     try:
         peer = Samples(f"DuckDB {peers.duckdb_version()} read_json -> COPY", Unit.SECONDS)
     except peers.NotInstalled as missing:

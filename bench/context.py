@@ -20,6 +20,7 @@ class Context:
     runs: int
     quick: bool
     work: Path
+    keep: Path | None = None  # where a generated year lies, to be read again
 
     @property
     def cache(self) -> Path:
@@ -34,11 +35,11 @@ class Context:
 
 
 @contextmanager
-def context(runs: int, *, quick: bool) -> Iterator[Context]:
+def context(runs: int, *, quick: bool, keep: Path | None = None) -> Iterator[Context]:
     """A context whose files are gone after the block."""
     WORK.mkdir(exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
     try:
-        yield Context(runs, quick, work)
+        yield Context(runs, quick, work, keep)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from bench.day import INSTRUMENT
 from bench.market import CENTS, FIRST_CENTS, LOTS, MS_PER_MINUTE, Trades, synthetic
-from pipeline import fixed
+from pipeline import codec, fixed
+from pipeline.footprint import Footprint
+from pipeline.instrument import IdRule
 from pipeline.minute import MINUTES_PER_DAY, VWAP_EXTRA_DECIMALS, Status, day_text
 from pipeline.trade import TradeBatch
 from sinks.archive import Archive
@@ -85,6 +87,15 @@ def days_of_trades(count: int, per_minute: int = PER_MINUTE) -> Iterator[DayOfTr
         yield DayOfTrades(day, trades, ids)
 
 
+def minute_files(one: DayOfTrades) -> dict[int, bytes]:
+    """The day's sealed minutes as the pipeline makes them, by the bytes of their files."""
+    footprint, files = Footprint(INSTRUMENT, IdRule.CONTIGUOUS), {}
+    for batch in one.batches():
+        footprint.add(footprint.admit(batch).fresh)
+        files |= dict(_sealed(footprint, sorted(footprint.open)[:-1]))
+    return files | dict(_sealed(footprint, sorted(footprint.open)))
+
+
 def write_year(root: Path, count: int, per_minute: int = PER_MINUTE) -> None:
     """Writes so many days into an archive."""
     archive = Archive(root)
@@ -105,6 +116,12 @@ def tables_of_day(one: DayOfTrades) -> Tables:
 
 
 # --- inside -------------------------------------------------------------------------------------------------------------
+
+
+def _sealed(footprint: Footprint, minutes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    for minute in minutes:
+        yield minute, codec.encode(footprint.seal(minute))
+        footprint.close(minute)
 
 
 def _write(archive: Archive, one: DayOfTrades) -> None:

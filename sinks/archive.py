@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
+from sinks import ahead
 from sinks import manifest as manifests
 from sinks.catalog import Catalog, stretch, stretches
 from sinks.manifest import KINDS, Kind, Layout, Manifest
@@ -72,12 +73,6 @@ class Archive:
         days = self.days(instrument)
         last = self.manifest(instrument, days[-1]) if days else None
         return last.content.last_minute if last else None
-
-    def oldest(self, instrument: Instrument) -> int | None:
-        """The first minute kept of an instrument."""
-        days = self.days(instrument)
-        first = self.manifest(instrument, days[0]) if days else None
-        return first.content.first_minute if first else None
 
     def manifest(self, instrument: Instrument, day: int) -> Manifest | None:
         """What counts of a day; None where nothing does. StorageError where it is damaged."""
@@ -160,6 +155,8 @@ class Archive:
                 return [self._retried(instrument, day.day, read) for day in days]
 
         groups = stretches(list(self.catalog.between(instrument, day_of(start), day_of(end - 1)).values()))
+        if kind == "minutes" and len(groups) > 1:  # small files
+            ahead.fetch(self.part(kind, instrument, group[0]) for group in groups)
         with ThreadPoolExecutor(_THREADS, "archive-read") as pool:
             found = list(chain.from_iterable((pool.map if len(groups) > 1 else map)(read_together, groups)))
         return pa.concat_tables([table for table in found if table is not None] or [_SCHEMAS[kind].empty_table().select(names)])

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from pipeline.errors import StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_text
-from sinks import durable, folders, manifest, removed, signed
+from sinks import ahead, durable, folders, manifest, removed, signed
 from sinks.manifest import FORMAT, Layout, Manifest, Month, month_of
 from sinks.minute_files import Mark
 from sinks.removed import Removal
@@ -53,7 +53,10 @@ class Catalog:
 
     def between(self, instrument: Instrument, first: int, last: int) -> dict[int, Manifest]:
         """What counts of the days from `first` to `last`, in order: all of them with one look at each record."""
-        own = {day: self.own(instrument, day) for day in self.layout.days(instrument) if first <= day <= last}
+        days = [day for day in self.layout.days(instrument) if first <= day <= last]
+        paths = [self.layout.manifest(instrument, day) for day in days]
+        ahead.fetch(path for path in paths if path not in self._held)
+        own = {day: self.own(instrument, day) for day in days}
         names = [name for name in self.layout.months(instrument) if month_of(first) <= name <= month_of(last)]
         months = [month for name in names if (month := self.month(instrument, name))]
         merged = {day: month.day(day) for month in months for day in month.numbers if first <= day <= last}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.errors import StorageError
@@ -72,6 +73,7 @@ def _is_lost(
     return bool(lacking - set(archive.days(instrument)))
 
 
+@lru_cache(8192)
 def _day(name: str) -> int | None:
     match = _DATE.fullmatch(name)
     return folders.day(*map(int, match.groups())) if match else None

@@ -171,10 +171,10 @@ class Layout:
     def part(self, kind: Kind, instrument: Instrument, day: int, file: str) -> Path:
         """A part that a manifest names."""
         if _MONTH_PART.fullmatch(file):
-            return self.folder(kind, instrument, first_day(month_of(day))) / file
+            return self.top(kind, instrument).joinpath(f"date={month_of(day)}-01", file)
         if not _PART.fullmatch(file):
             raise StorageError(f"{self.manifest(instrument, day)}: names {file!r}: expected a part")
-        return self.folder(kind, instrument, day) / file
+        return self.top(kind, instrument).joinpath(f"date={day_text(day)}", file)
 
     def parts(self, kind: Kind, instrument: Instrument, day: int) -> list[Path]:
         """All parts of the day itself that lie there, named or not."""

@@ -73,8 +73,8 @@ class HotMinutes:
 
 
 async def _minutes(window: RedisWindow, instrument: Instrument) -> list[int]:
-    opened = [minute.start for minute in await window.open_minutes(instrument)]
-    return [*opened, *await window.sealed_minutes(instrument)]
+    cursor = await window.cursor(instrument)
+    return [*(cursor.state.open_minutes if cursor else ()), *await window.sealed_minutes(instrument)]
 
 
 async def _between(window: RedisWindow, instrument: Instrument, first: int, last: int) -> list[tuple[int, Parts]]:

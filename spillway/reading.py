@@ -62,7 +62,9 @@ class Reader:
     def known(self, instrument: Instrument) -> tuple[int, int] | None:
         """The first and the last minute that anything is kept of."""
         loose = [*self._hot.minutes(instrument), *self._listed(instrument, 0, 2**40)]
-        found = [m for m in (self._archive.oldest(instrument), self._archive.newest(instrument), *loose) if m is not None]
+        days = self._archive.days(instrument)
+        ends = (self._archive.manifest(instrument, day) for day in {*days[:1], *days[-1:]})
+        found = [*loose, *(m for end in ends if end for m in (end.content.first_minute, end.content.last_minute))]
         return (min(found), max(found)) if found else None
 
     def removed(self, instrument: Instrument) -> list[int]:
