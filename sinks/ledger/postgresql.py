@@ -29,7 +29,8 @@ class PostgresEngine:
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
             self._writer = create_engine(driver, connect_args=options, pool_pre_ping=True)
-            self.reader = self._writer.execution_options(isolation_level="REPEATABLE READ")  # sees one moment, as on SQLite
+            snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # as on SQLite
+            self.reader = self._writer.execution_options(**snapshot)
             self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")
         except ImportError:
             raise BadValue(
@@ -98,6 +99,11 @@ class PostgresEngine:
         if getattr(error, "sqlstate", None) == _DISK_FULL:
             return DiskFull(f"{self.where}: can't be written: the disk is full")
         return StorageError(f"{self.where}: {told}")
+
+    def vacuum(self) -> None:
+        """Gives back what deleted rows took."""
+        with self._single.connect() as connection:
+            connection.exec_driver_sql("VACUUM (ANALYZE)")
 
     def close(self) -> None:
         """Closes all connections."""

@@ -141,6 +141,13 @@ class SqliteEngine:
             return StorageError(f"{self.where}: is damaged, or no SQLite database ({error})")
         return StorageError(f"{self.where}: {error}")
 
+    def vacuum(self) -> None:
+        """Gives back what deleted rows took. Only for who is alone."""
+        if self._writing is None:
+            self._writing = self._writer.connect()
+        for statement in ("VACUUM", "PRAGMA optimize", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            driver_of(self._writing).execute(statement).fetchall()
+
     def close(self) -> None:
         """Closes the readers, then the writer: the last one moves its log into the database."""
         while self._free:
@@ -212,7 +219,10 @@ class MemoryEngine(SqliteEngine):
         _set(connection, "foreign_keys = ON", "trusted_schema = OFF")
         return with_exact_functions(connection)
 
-    _connect_to_read = _connect
+    def _connect_to_read(self) -> sqlite3.Connection:
+        connection = self._connect()
+        _set(connection, "query_only = ON")
+        return connection
 
 
 def _set(connection: sqlite3.Connection, *pragmas: str) -> None:

@@ -82,7 +82,7 @@ def _started(binaries: Path, folder: Path) -> Iterator[None]:
         with gone_with_us(int((folder / "data" / "postmaster.pid").read_text().split()[0])):
             yield
     finally:
-        _run(binaries, "pg_ctl", "-D", data, "-m", "fast", "-w", "stop")
+        _run(binaries, "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 
 
 def _run(binaries: Path, program: str, *options: str) -> None:
