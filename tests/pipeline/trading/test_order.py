@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BadValue, NotAllowed
 from pipeline.trading.order import ACTIVE, DONE, MOVES, Order, OrderSide, OrderStatus, OrderType, TimeInForce
-from tests.pipeline.trading.moves import AT, LAST_DECIMAL, LATER, NO_NUMBERS, decimals, half_even, refused, seen
+from tests.pipeline.trading.moves import AT, LAST_DECIMAL, LATER, NO_NUMBERS, content, decimals, half_even, refused, seen
 
 HALF = {"filled_quantity": 1, "average_fill_price": 100}
 SHAPES: dict[str, dict[str, Any]] = {"partially_filled": HALF, "filled": HALF | {"filled_quantity": 2}}
@@ -143,6 +143,44 @@ def test_more_than_remains_can_not_be_filled(status: str) -> None:
     left = made.remaining_quantity
     too_much = left + Decimal("0.000000000000000001")
     refused(NotAllowed, made, lambda: made.execute(100, too_much), says=f"expected at most {left}, which is what remains$")
+
+
+def test_a_fill_told_as_a_total_is_taken_once_however_often_it_is_told() -> None:
+    made = order("accepted")
+    made.fill_to("0.5", "99.5", AT)
+    assert seen(made.status, made.filled_quantity, made.average_fill_price) == (
+        "partially_filled",
+        Decimal("0.5"),
+        Decimal("99.5"),
+    )
+    before = content(made)
+    made.fill_to(0.5, 99.5, LATER)
+    assert content(made) == before
+    made.fill_to(2, 101, LATER)
+    assert seen(made.status, made.filled_at, made.average_fill_price) == ("filled", LATER, 101)
+    made.fill_to(2, 101)
+    assert made.filled_at == LATER
+
+
+@pytest.mark.parametrize("status", ALLOWED)
+def test_a_new_total_is_taken_only_where_a_fill_is_allowed(status: str) -> None:
+    made = order(status)
+    if "execute" in ALLOWED[status]:
+        made.fill_to(2, 99, LATER)
+        assert seen(made.status, made.updated_at) == ("filled", LATER)
+        return
+    refused(NotAllowed, made, lambda: made.fill_to(2, 99, LATER), says=f"is {status}: it can't execute")
+
+
+@pytest.mark.parametrize("total", ["0.999999999999999999", "2.000000000000000001"])
+def test_a_total_below_what_is_filled_or_above_the_quantity_changes_nothing(total: str) -> None:
+    made = order("partially_filled")
+    refused(NotAllowed, made, lambda: made.fill_to(total, 100), says=f"{total} filled in all: expected 1 to 2$")
+
+
+@pytest.mark.parametrize("told", [(0, 1), (1, 0), (-1, 1), (1, float("nan")), (None, 1), (2, 1, datetime(2024, 1, 1))])
+def test_a_total_that_can_be_none_changes_nothing(told: tuple[Any, ...]) -> None:
+    refused(BadValue, made := order(), lambda: made.fill_to(*told))
 
 
 BAD_FILLS: list[dict[str, Any]] = [
