@@ -12,6 +12,7 @@ from spillway.plot.bars_view import bars_view
 from spillway.plot.coverage_view import coverage_view
 from spillway.plot.footprint_view import footprint_view
 from spillway.plot.picture import Picture
+from spillway.times import TimeLike
 
 __all__ = ["Picture", "bars", "coverage", "footprint"]
 
@@ -25,6 +26,8 @@ def footprint(
     colour: str = "delta",
     imbalance_percent: Number = 300,
     min_volume: Number = 0,
+    start: TimeLike = None,
+    end: TimeLike = None,
     title: str = "",
     size: tuple[int, int] | None = None,
 ) -> Picture:
@@ -32,8 +35,10 @@ def footprint(
 
     levels: timestamp, price_level, buy_volume, sell_volume, total_volume, trade_count. minutes: timestamp, open, high, low,
     close, status; with them come candles and holes. every, tick: a bar's length and a row's height; chosen so that numbers
-    have room, if not given. colour: cells by "delta" or by "volume". Imbalances are those of `analysis.imbalances`, the point
-    of control and the value area (70 %) those of `analysis.volume_profile` over the whole range.
+    have room, if not given. colour: cells by "delta" or by "volume". start, end: from when to when to draw, if not what the
+    frames hold; minutes beyond are not drawn, but their ids may prove that the ends are whole. Imbalances are those of
+    `analysis.imbalances`, the point of control and the value area (70 %) those of `analysis.volume_profile` over the whole
+    range.
     """
     return Picture(
         footprint_view(
@@ -45,17 +50,27 @@ def footprint(
             colour=colour,
             percent=imbalance_percent,
             min_volume=min_volume,
+            asked=(start, end),
         ),
         size,
     )
 
 
-def bars(minutes: Frame, *, every: str | None = None, title: str = "", size: tuple[int, int] | None = None) -> Picture:
+def bars(
+    minutes: Frame,
+    *,
+    every: str | None = None,
+    start: TimeLike = None,
+    end: TimeLike = None,
+    title: str = "",
+    size: tuple[int, int] | None = None,
+) -> Picture:
     """Candles, volume by side, and cumulative delta since the first bar.
 
     minutes: timestamp, open, high, low, close, buy_volume, sell_volume, total_volume, trade_count; status for the holes.
+    every, start, end: as with `footprint`.
     """
-    return Picture(bars_view(minutes, every=every, title=title), size)
+    return Picture(bars_view(minutes, every=every, title=title, asked=(start, end)), size)
 
 
 def coverage(frame: Frame, *, title: str = "", size: tuple[int, int] | None = None) -> Picture:

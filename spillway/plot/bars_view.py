@@ -11,9 +11,9 @@ from pipeline.errors import BadValue
 from spillway import analysis
 from spillway.analysis.columns import Frame, minutes_of, require
 from spillway.plot.candles import candles_of
-from spillway.plot.holes import Holes, bounds, holes_of
+from spillway.plot.holes import Holes, bounds, holes_of, within
 from spillway.plot.scale import bar_length, length_text, span_text
-from spillway.times import bar_minutes
+from spillway.times import TimeLike, bar_minutes
 
 MOST_BARS, GOOD_BARS = 2000, 240
 
@@ -33,12 +33,16 @@ class BarsView:
     holes: Holes
 
 
-def bars_view(minutes: Frame, *, every: str | None, title: str) -> BarsView:
+def bars_view(minutes: Frame, *, every: str | None, title: str, asked: tuple[TimeLike, TimeLike] = (None, None)) -> BarsView:
     """The view of a frame of minutes. BadValue for what can't be drawn."""
     require(minutes, ("timestamp", "open", "high", "low", "close", "buy_volume", "sell_volume", "total_volume", "trade_count"))
+    nothing = f"{title or 'bars'}: there is nothing to draw in this range"
     if not len(minutes):
-        raise BadValue(f"{title or 'bars'}: there is nothing to draw in this range")
-    first, end = bounds(minutes)
+        raise BadValue(nothing)
+    first, end = bounds(minutes, asked)
+    drawn = within(minutes, first, end)
+    if not len(drawn):
+        raise BadValue(nothing)
     length = bar_minutes(every) if every else bar_length(end - first, GOOD_BARS)
     start = first // length * length
     bars = -(-(end - start) // length)
@@ -50,7 +54,7 @@ def bars_view(minutes: Frame, *, every: str | None, title: str) -> BarsView:
         first=start,
         every=length,
         bars=bars,
-        rows=_rows(minutes, start, length),
+        rows=_rows(drawn, start, length),
         holes=holes_of(minutes, first, end),
     )
 

@@ -14,12 +14,12 @@ from spillway.analysis import exact
 from spillway.analysis.columns import Frame, minutes_of, numbers, require
 from spillway.analysis.exact import Number
 from spillway.plot.candles import candles_of
-from spillway.plot.holes import Holes, bounds, holes_of
+from spillway.plot.holes import Holes, bounds, holes_of, within
 from spillway.plot.scale import bar_length, length_text, plain, row_height, span_text
-from spillway.times import bar_minutes
+from spillway.times import TimeLike, bar_minutes
 
 MOST_BARS, MOST_ROWS, MOST_CELLS = 400, 1500, 120_000
-GOOD_BARS, GOOD_ROWS = 30, 56  # with so many there is room for the numbers
+GOOD_BARS, GOOD_ROWS = 24, 56  # with so many there is room for the numbers
 FEW_ROWS = 12
 CROWDED = 120  # above so many bars candles and marks would hide the cells
 COLOURS = ("delta", "volume")
@@ -106,16 +106,21 @@ def footprint_view(
     colour: str,
     percent: Number,
     min_volume: Number,
+    asked: tuple[TimeLike, TimeLike] = (None, None),
 ) -> FootprintView:
     """The view. BadValue for what can't be drawn: nothing there, or more bars and rows than a picture can show."""
     require(levels, ("timestamp", "price_level", "buy_volume", "sell_volume", "total_volume", "trade_count"))
     if colour not in COLOURS:
         raise BadValue(f"colour {colour!r}: expected one of {', '.join(COLOURS)}")
+    nothing = f"{title or 'footprint'}: there is nothing to draw in this range"
     if not len(levels):
-        raise BadValue(f"{title or 'footprint'}: there is nothing to draw in this range")
-    first, end = bounds(levels if minutes is None or not len(minutes) else minutes)
+        raise BadValue(nothing)
+    first, end = bounds(levels if minutes is None or not len(minutes) else minutes, asked)
     length = bar_minutes(every) if every else bar_length(end - first, GOOD_BARS, _native_minutes(levels, minutes))
     start = first // length * length
+    levels = within(levels, start, end)
+    if not len(levels):
+        raise BadValue(nothing)
     bars = -(-(end - start) // length)
     height = exact.decimal_of(tick, "tick") if tick is not None else auto_tick(levels)
     _check_size(bars, numbers(levels, "price_level"), height, length)
@@ -133,7 +138,7 @@ def footprint_view(
         profile=_profile(levels, height),
         candles=pd.DataFrame({n: [] for n in ("x", "open", "high", "low", "close")})
         if minutes is None
-        else candles_of(minutes, start, length),
+        else candles_of(within(minutes, first, end), start, length),
         holes=holes_of(minutes, first, end),
         by_volume=colour == "volume",
         percent=plain(exact.decimal_of(percent, "percent")),

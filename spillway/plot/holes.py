@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.errors import BadValue
 from spillway.analysis.columns import Frame, minutes_of, names_of, require, series
 from spillway.analysis.exact import Integers
 from spillway.coverage import NEEDED, STATES, WHOLE, coverage_of
 from spillway.plot.scale import runs
+from spillway.times import TimeLike, minute_range
 
 SHOWN = ("degraded", "unknown", "absent")  # not whole: shaded
 _TIME = pa.timestamp("us", "UTC")
@@ -80,14 +82,28 @@ def states_of(minutes: Frame, first: int, end: int) -> np.ndarray[Any, np.dtype[
     return coverage_of(_table(minutes), first, end).codes
 
 
-def bounds(frame: Frame) -> tuple[int, int]:
-    """The first minute of a frame, and the one after its last."""
+def bounds(frame: Frame, asked: tuple[TimeLike, TimeLike] = (None, None)) -> tuple[int, int]:
+    """The first minute to draw, and the one after the last: those asked for, or else the frame's. BadValue: none is left."""
     times: Integers = minutes_of(frame)
-    return int(times.min()), int(times.max()) + 1
+    wanted = minute_range(*asked)
+    first, end = (int(times.min()), int(times.max()) + 1) if len(times) else wanted
+    first, end = (kept if at is None else want for at, kept, want in zip(asked, (first, end), wanted, strict=True))
+    if first >= end:
+        raise BadValue(f"from {asked[0]} to {asked[1]}: there is nothing to draw")
+    return first, end
+
+
+def within(frame: Frame, first: int, end: int) -> Frame:
+    """The rows of a frame from the minute `first` up to, and without, `end`."""
+    times = minutes_of(frame)
+    inside = (times >= first) & (times < end)
+    return frame.filter(pa.array(inside)) if isinstance(frame, pa.Table) else frame[inside]
 
 
 def _table(minutes: Frame) -> pa.Table:
     require(minutes, ("timestamp", "status"))
+    if alien := set(series(minutes, "status").astype(str)) - set(STATES):
+        raise BadValue(f"status {sorted(alien)[0]!r}: expected one of {', '.join(STATES)}")
     times = minutes_of(minutes)
     order = np.argsort(times, kind="stable")
     columns = {name: _column(minutes, name, order) for name in NEEDED[1:]}
@@ -99,5 +115,6 @@ def _column(minutes: Frame, name: str, order: Integers) -> pa.Array:
         return pa.array([_NONE[name]] * len(order), pa.int64() if name != "missing" else pa.string())
     values = series(minutes, name).iloc[order]
     if name in ("status", "missing"):
-        return pa.array(values.astype(str).tolist(), pa.string())
+        texts = pa.array(values.astype(str).tolist(), pa.string())
+        return texts.dictionary_encode() if name == "status" else texts
     return pa.array([None if pd.isna(value) else int(value) for value in values], pa.int64())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from spillway import plot
 from spillway.analysis.exact import Number
 from spillway.plot.bars_view import GOOD_BARS as GOOD_PLAIN_BARS
 from spillway.plot.footprint_view import GOOD_BARS, GOOD_ROWS, MOST_BARS
-from spillway.plot.holes import bounds
+from spillway.plot.holes import bounds, within
 from spillway.plot.picture import ENDINGS, Picture
-from spillway.plot.scale import bar_length, length_text, row_height
+from spillway.plot.scale import DAY, bar_length, length_text, row_height, when
 from spillway.store import Store
-from spillway.times import bar_minutes
+from spillway.times import bar_minutes, duration_minutes, minute_range
 
 FOOTPRINT, BARS, COVERAGE = WHAT = ("footprint", "bars", "coverage")
 _CANDLES = ["timestamp", "open", "high", "low", "close", "price_scale"]
@@ -43,6 +44,7 @@ class Drawing:
     percent: Number = 300
     min_volume: Number = 0
     size: tuple[int, int] | None = None
+    now: int = field(default_factory=lambda: int(time.time()) // 60 + 1)  # from this minute on none is missing yet
 
     def __post_init__(self) -> None:
         if self.output.suffix.lower() not in ENDINGS:
@@ -54,6 +56,17 @@ class Drawing:
     def asked(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the store is asked for."""
         return (self.instrument.venue, self.instrument.symbol, self.start, self.end), {"last": self.last}
+
+    def span(self, kept: tuple[int, int]) -> tuple[int, int]:
+        """What is drawn: all that was asked for, so that what is missing at its ends is seen too; but only what is kept, where
+        that is less than half of it, or where the range was left open."""
+        first, end = minute_range(self.start, self.end)
+        end = kept[1] if self.end is None else max(min(end, self.now), kept[1])
+        if self.last is not None and self.end is not None:
+            first = end - duration_minutes(self.last)
+        elif self.start is None:
+            first = kept[0]
+        return (first, end) if end - first <= 2 * (kept[1] - kept[0]) else kept
 
 
 def draw(store: Store, drawing: Drawing) -> Picture:
@@ -71,12 +84,11 @@ def size_of(text: str) -> tuple[int, int]:
 
 def _footprint(store: Store, drawing: Drawing) -> Picture:
     asked, options = drawing.asked
-    minutes = _minutes(store, drawing, [*_CANDLES, *_HOLES])
-    every = drawing.every or _auto_every(minutes, GOOD_BARS)
-    first, end = bounds(minutes)
+    minutes, (first, end) = _minutes(store, drawing, [*_CANDLES, *_HOLES])
+    every = drawing.every or _auto_every(end - first, GOOD_BARS)
     if (end - first) / bar_minutes(every) > MOST_BARS:
         raise BadValue(f"a footprint of more than {MOST_BARS} bars of {every}: take longer bars (--every) or a shorter range")
-    tick = drawing.tick or _auto_tick(minutes)
+    tick = drawing.tick or _auto_tick(within(minutes, first, end))
     levels = store.bars(*asked, every=every, price_group=tick, **options)  # a day in memory at a time
     return plot.footprint(
         levels,
@@ -86,15 +98,18 @@ def _footprint(store: Store, drawing: Drawing) -> Picture:
         colour=drawing.colour,
         imbalance_percent=drawing.percent,
         min_volume=drawing.min_volume,
+        start=when(first),
+        end=when(end),
         title=str(drawing.instrument),
         size=drawing.size,
     )
 
 
 def _bars(store: Store, drawing: Drawing) -> Picture:
-    minutes = _minutes(store, drawing, [*_CANDLES, *_HOLES, *_VOLUMES])
-    every = drawing.every or _auto_every(minutes, GOOD_PLAIN_BARS)
-    return plot.bars(minutes, every=every, title=str(drawing.instrument), size=drawing.size)
+    minutes, (first, end) = _minutes(store, drawing, [*_CANDLES, *_HOLES, *_VOLUMES])
+    every = drawing.every or _auto_every(end - first, GOOD_PLAIN_BARS)
+    title = str(drawing.instrument)
+    return plot.bars(minutes, every=every, start=when(first), end=when(end), title=title, size=drawing.size)
 
 
 def _coverage(store: Store, drawing: Drawing) -> Picture:
@@ -107,11 +122,20 @@ def _coverage(store: Store, drawing: Drawing) -> Picture:
     return plot.coverage(hours, title=str(drawing.instrument), size=drawing.size)
 
 
-def _minutes(store: Store, drawing: Drawing, columns: list[str]) -> pd.DataFrame:
+def _minutes(store: Store, drawing: Drawing, columns: list[str]) -> tuple[pd.DataFrame, tuple[int, int]]:
+    """The minutes, and the range to draw; where that reaches beyond them, with the neighbours, whose ids may prove its ends."""
     asked, options = drawing.asked
     minutes: pd.DataFrame = store.minutes(*asked, columns=columns, **options)
     _check_any(minutes, drawing)
-    return minutes
+    kept = bounds(minutes)
+    first, end = drawing.span(kept)
+    if (first, end) == kept:
+        return minutes, kept
+    venue, symbol = drawing.instrument.venue, drawing.instrument.symbol
+    before = store.minutes(venue, symbol, when(first - DAY), when(first), columns=columns).tail(1)
+    after = store.minutes(venue, symbol, when(end), when(end + DAY), columns=columns).head(1)
+    there = [part for part in (before, minutes, after) if len(part)]
+    return pd.concat(there, ignore_index=True), (first, end)
 
 
 def _check_any(frame: pd.DataFrame, drawing: Drawing) -> None:
@@ -120,9 +144,8 @@ def _check_any(frame: pd.DataFrame, drawing: Drawing) -> None:
         raise BadValue(f"{drawing.instrument}: nothing is kept from {span}, so there is nothing to draw")
 
 
-def _auto_every(minutes: pd.DataFrame, most: int) -> str:
-    first, end = bounds(minutes)
-    return length_text(bar_length(end - first, most))
+def _auto_every(span: int, most: int) -> str:
+    return length_text(bar_length(span, most))
 
 
 def _auto_tick(minutes: pd.DataFrame) -> Decimal:

@@ -50,25 +50,38 @@ def plain(number: Decimal | float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def short_texts(values: Iterable[float]) -> list[str]:
-    """Sizes in few characters, all to the same decimals: 1.2k, 34, .51, 0."""
+def short_texts(values: Iterable[float], *, compact: bool = False) -> list[str]:
+    """Sizes in few characters, all to the same decimals: 12.3k, 1234, 34, .51, 0. `compact`: 12k, 1.2k, 12, at most four."""
     sizes = np.array(list(values), dtype=np.float64)
     nonzero = np.abs(sizes[sizes != 0])
     typical = float(np.median(nonzero)) if len(nonzero) else 1.0
     decimals = min(max(1 - math.floor(math.log10(typical)), 0), 6)
-    return [_short(value, decimals) for value in sizes.tolist()]
+    return [_short(value, decimals, compact) for value in sizes.tolist()]
 
 
-def _short(value: float, decimals: int) -> str:
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= limit:
-            scale = 1e3 if unit == "k" else limit
-            return f"{value / scale:.{0 if abs(value) >= 100 * scale else 1}f}{unit}"
-    text = f"{value:.{decimals}f}"
+def _short(value: float, decimals: int, compact: bool) -> str:
+    for scale, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= (scale if compact or unit != "k" else 10 * scale):
+            return f"{value / scale:.{0 if abs(value) >= (9.95 if compact else 100) * scale else 1}f}{unit}"
+    text = f"{value:.{0 if compact and abs(value) >= 9.95 else decimals}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     if text in ("0", "-0", ""):
         return "0" if value == 0 else "~0"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def axis_texts(places: Sequence[float], *, short: bool = False) -> list[str]:
+    """The numbers along an axis, all to the same decimals: as many as tell them apart. `short`: 25k, 1.5M."""
+    largest = max((abs(place) for place in places), default=0.0)
+    scale, unit = next(((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if short and largest >= 10 * s), (1.0, ""))
+    decimals = decimals_of([place / scale for place in places])
+    return [f"{place / scale:,.{decimals}f}{unit}" if place else "0" for place in places]
+
+
+def decimals_of(places: Sequence[float]) -> int:
+    """How many decimals show evenly spaced numbers, whose last bits may be off."""
+    noise = max((abs(place) for place in places), default=0.0) * 1e-12
+    return next((d for d in range(15) if all(abs(round(place, d) - place) <= noise for place in places)), 15)
 
 
 def when(minute: int) -> datetime:

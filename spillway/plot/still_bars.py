@@ -10,10 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from spillway.plot.bars_view import BarsView
-from spillway.plot.still import DPI, hole_handles, legend, shade, sheet, tidy, time_axis
+from spillway.plot.still import DPI, hole_handles, legend, price_axis, shade, sheet, tidy, time_axis, volume_axis
 from spillway.plot.style import BUY, GREY, LINE, SELL
 
 SIZE = (1600, 1000)
@@ -32,7 +31,6 @@ def draw(view: BarsView, size: tuple[int, int] = SIZE) -> Figure:
         tidy(axes)
         shade(axes, view.holes, view.first, view.every)
         paint(axes, view)
-        axes.yaxis.set_major_formatter(FuncFormatter(_number))
     time_axis(parts[-1], view.first, view.every, view.bars)
     for axes in parts[:-1]:
         axes.tick_params(labelbottom=False)
@@ -54,8 +52,7 @@ def _candles(axes: Axes, view: BarsView) -> None:
         )
     margin = _span(view) * (0.06 if view.rows["high"].max() > view.rows["low"].min() else 1)
     axes.set_ylim(view.rows["low"].min() - margin, view.rows["high"].max() + margin)
-    axes.set_ylabel("price")
-    axes.yaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 2.5, 5, 10]))
+    price_axis(axes, 9)
 
 
 def _body(view: BarsView) -> tuple[Any, Any]:
@@ -79,7 +76,7 @@ def _volume(axes: Axes, view: BarsView) -> None:
     axes.bar(x, rows["buy"], 0.8, bottom=rows["sell"], color=BUY, zorder=2, gid="buy")
     axes.bar(x, other, 0.8, bottom=rows["sell"] + rows["buy"], color=GREY, zorder=2)
     axes.set_ylabel("volume")
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    volume_axis(axes, 0.0, float(rows["total"].max()), 4)
 
 
 def _cumulative(axes: Axes, view: BarsView) -> None:
@@ -90,7 +87,7 @@ def _cumulative(axes: Axes, view: BarsView) -> None:
     axes.fill_between(x, y, 0, where=list(y < 0), interpolate=True, color=SELL, alpha=0.18, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.set_ylabel("cumulative delta")
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    volume_axis(axes, min(0.0, float(y.min())), max(0.0, float(y.max())), 5)
 
 
 def _handles(view: BarsView) -> list[Any]:
@@ -100,7 +97,3 @@ def _handles(view: BarsView) -> list[Any]:
         Line2D([], [], color=LINE, label="cumulative delta since the first bar"),
         *hole_handles(view.holes),
     ]
-
-
-def _number(value: float, _: object) -> str:
-    return f"{value:,.10f}".rstrip("0").rstrip(".")

@@ -11,20 +11,21 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from spillway.plot.footprint_view import FootprintView
-from spillway.plot.scale import short_texts
-from spillway.plot.still import DPI, hole_handles, legend, shade, sheet, tidy, time_axis
+from spillway.plot.scale import plain
+from spillway.plot.still import DPI, Numbers, hole_handles, legend, price_axis, shade, sheet, tidy, time_axis, volume_axis
+from spillway.plot.still_numbers import write
 from spillway.plot.style import BUY, CONTROL, GREY, INK, PAPER, SELL, VOLUME, cell_colours
 
 SIZE = (1920, 1080)
-_LEFT, _RIGHT = 0.13, 0.97  # of a bar's width, where its cells begin and end
-_LEAST_FONT, _LARGEST_FONT = 4.2, 9.0
-_CANDLE, _BODY = 0.065, 0.04  # where in it its candle stands, and half of how wide that is
-_GLYPH = 0.62  # the width of a digit by the font's size
+_LEFT, _RIGHT = 0.15, 0.95  # of a bar's width, where its cells begin and end
+_CANDLE, _BODY = 0.06, 0.04  # where in it its candle stands, and half of how wide that is
+_STROKE = 0.045  # how wide an imbalance's stroke is, beside the cell
 _SIDES = (("sell", SELL), ("buy", BUY))
+_FOOT = 90  # pixels that the panel below has at least
 _RASTER = 3000  # so many cells are pixels in an svg: shapes would make it huge
 
 
@@ -32,11 +33,12 @@ def draw(view: FootprintView, size: tuple[int, int] = SIZE) -> Figure:
     """The chart: cells and candles, the profile beside them, delta and volume below."""
     figure = sheet(view.title, size)
     top = legend(figure, _handles(view))
+    foot_height = max(0.11, _FOOT / size[1])
     grid = figure.add_gridspec(
         2,
         2,
         width_ratios=(9, 1),
-        height_ratios=(7, 1),
+        height_ratios=(max(top - 82 / size[1] - foot_height, foot_height), foot_height),
         left=130 / size[0],
         right=1 - 28 / size[0],
         top=top,
@@ -57,17 +59,13 @@ def draw(view: FootprintView, size: tuple[int, int] = SIZE) -> Figure:
 def _main(axes: Axes, view: FootprintView) -> None:
     tidy(axes)
     axes.set_ylim(*view.edges)
-    axes.yaxis.set_major_locator(MaxNLocator(12, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_price))
-    axes.set_ylabel("price")
+    price_axis(axes, 12)
     shade(axes, view.holes, view.first, view.every)
-    font = _font(axes, view)
     _cells(axes, view)
     if not view.crowded:
         _marks(axes, view)
         _candles(axes, view)
-    if font:
-        _numbers(axes, view, font)
+        write(axes, view, (_LEFT, _RIGHT))
     axes.axhline(view.control + view.tick / 2, color=CONTROL, linewidth=1, linestyle=(0, (6, 4)), zorder=1.5, gid="control")
 
 
@@ -85,12 +83,13 @@ def _cells(axes: Axes, view: FootprintView) -> None:
 def _marks(axes: Axes, view: FootprintView) -> None:
     """Imbalances as strokes at the side that outweighs, and each bar's point of control framed."""
     fine = min(1.0, 40 / view.bars)
-    for side, x, colour in (("sell", _LEFT, SELL), ("buy", _RIGHT, BUY)):
+    bar = axes.get_window_extent().width / view.bars * 72 / DPI  # in points
+    width = max(1.0, _STROKE * bar)
+    for side, x, colour in (("sell", _LEFT - width / bar / 2, SELL), ("buy", _RIGHT + width / bar / 2, BUY)):
         marked = view.cells[view.cells[f"{side}_imbalance"]]
         at = marked["x"].to_numpy() + x
         low = marked["price"].to_numpy()
         strokes = _lines(at, low + 0.06 * view.tick, at, low + 0.94 * view.tick)
-        width = max(1.0, 3.2 * fine)
         axes.add_collection(
             LineCollection(strokes, colors=colour, linewidths=width, zorder=4, gid=f"{side}-imbalance"), autolim=False
         )
@@ -112,36 +111,6 @@ def _candles(axes: Axes, view: FootprintView) -> None:
     )
 
 
-def _numbers(axes: Axes, view: FootprintView, font: float) -> None:
-    sells, buys = _texts(view)
-    middle = view.cells["x"].to_numpy(dtype=np.float64) + (_LEFT + _RIGHT) / 2
-    height = view.cells["price"].to_numpy(dtype=np.float64) + view.tick / 2
-    for texts, dx, side, colour in ((sells, -0.05, "right", SELL), (buys, 0.05, "left", BUY)):
-        name = "sell" if colour == SELL else "buy"
-        for x, y, text, marked in zip(middle, height, texts, view.cells[f"{name}_imbalance"], strict=True):
-            style: dict[str, Any] = {"fontweight": "bold", "color": _dark(colour)} if marked else {"color": INK}
-            axes.text(x + dx, y, text, ha=side, va="center_baseline", fontsize=font, zorder=5, gid=name, **style)
-    for x, y in zip(middle, height, strict=True):
-        axes.text(x, y, "x", ha="center", va="center_baseline", fontsize=font * 0.75, color=GREY, zorder=5)
-
-
-def _font(axes: Axes, view: FootprintView) -> float:
-    """The size at which numbers fit into cells; 0 where they don't."""
-    box = axes.get_window_extent()
-    bar = box.width / view.bars * 72 / DPI
-    low, high = view.edges
-    height = box.height * view.tick / (high - low) * 72 / DPI
-    lengths = sorted(len(text) for texts in _texts(view) for text in texts)
-    longest = lengths[int(len(lengths) * 0.98) - 1]  # a few giants may reach beyond their half
-    size = min(_LARGEST_FONT, height * 0.74, bar * ((_RIGHT - _LEFT) / 2 - 0.08) / (longest * _GLYPH))
-    return size if size >= _LEAST_FONT else 0.0
-
-
-def _texts(view: FootprintView) -> tuple[list[str], list[str]]:
-    texts = short_texts([*view.cells["sell"], *view.cells["buy"]])
-    return texts[: len(view.cells)], texts[len(view.cells) :]
-
-
 def _profile(axes: Axes, view: FootprintView) -> None:
     tidy(axes)
     rows = view.profile
@@ -155,7 +124,7 @@ def _profile(axes: Axes, view: FootprintView) -> None:
         )
     axes.axhline(view.control + view.tick / 2, color=CONTROL, linewidth=1, linestyle=(0, (6, 4)))
     axes.annotate(
-        f"POC {_price(view.control, None)}",
+        f"POC {plain(view.control)}",
         (1, view.control + view.tick),
         xycoords=("axes fraction", "data"),
         ha="right",
@@ -166,6 +135,7 @@ def _profile(axes: Axes, view: FootprintView) -> None:
     )
     axes.tick_params(labelleft=False)
     axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_formatter(Numbers(short=True))
     axes.set_xlabel("volume")
 
 
@@ -178,7 +148,7 @@ def _foot(axes: Axes, view: FootprintView) -> None:
     axes.bar(x, sums["delta"], 0.5, color=np.where(sums["delta"] >= 0, BUY, SELL).tolist(), zorder=3, gid="delta")
     axes.axhline(0, color=GREY, linewidth=0.6, zorder=3)
     axes.set_ylabel("volume,\ndelta")
-    axes.yaxis.set_major_locator(MaxNLocator(4))
+    volume_axis(axes, min(0.0, float(sums["delta"].min())), float(sums["total"].max()), 4)
     time_axis(axes, view.first, view.every, view.bars)
 
 
@@ -217,12 +187,3 @@ def _rectangles(left: Any, right: Any, low: Any, high: Any) -> NDArray[np.float6
 def _lines(x0: Any, y0: Any, x1: Any, y1: Any) -> list[NDArray[np.float64]]:
     ends = np.stack([np.stack([x0, y0], 1), np.stack([x1, y1], 1)], axis=1).astype(np.float64)
     return list(ends)
-
-
-def _dark(colour: str) -> str:
-    """The colour, darker: on a cell of the same colour it must be read."""
-    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.55):02x}" for i in (1, 3, 5))
-
-
-def _price(value: float, _: object) -> str:
-    return f"{value:,.10f}".rstrip("0").rstrip(".")

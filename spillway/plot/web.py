@@ -1,6 +1,7 @@
 """What all interactive pictures share: the page that holds all it needs, time axes, shaded holes. With plotly.
 
-The page forbids the browser to load anything from anywhere: it is as good without network, and nobody learns of it.
+The page forbids the browser to load anything from anywhere, and to send anything: it is as good without network, and nobody
+learns of it. Plotly's own button that uploads a chart is taken away.
 """
 
 from __future__ import annotations
@@ -18,11 +19,23 @@ from spillway.plot.style import GRID, INK, PAPER, STATE_COLOURS
 
 FONT = "DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif"
 _NOTHING_FROM_OUTSIDE = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "form-action 'none'; base-uri 'none'"
 )
 _DRAW = """
 const figure = JSON.parse(document.getElementById("figure").textContent);
-Plotly.newPlot("chart", figure.data, figure.layout, {responsive: true, displaylogo: false, scrollZoom: true});
+Plotly.newPlot("chart", figure.data, figure.layout, {
+  responsive: true, displaylogo: false, scrollZoom: true, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d"]
+});
+// Numbers that shrank to specks are no numbers: they come back when there is room.
+const chart = document.getElementById("chart");
+const tidy = () => chart.querySelectorAll(".heatmap-label").forEach((label) => {
+  const text = label.querySelector("text");
+  label.style.display = text && parseFloat(text.style.fontSize) < 6 ? "none" : "";
+});
+chart.on("plotly_afterplot", tidy);
+tidy();
 """
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -64,14 +77,15 @@ def dress(figure: go.Figure, title: str, size: tuple[int, int] | None) -> None:
         template="none",
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
-        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "traceorder": "normal"},
         margin={"l": 90, "r": 20, "t": 112, "b": 60},
         hoverlabel={"font": {"family": FONT}},
         bargap=0.1,
         **({} if size is None else {"width": size[0], "height": size[1]}),
     )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, exponentformat="none", separatethousands=True)
+    plain = {"exponentformat": "none", "separatethousands": True}
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, **plain)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, **plain)
 
 
 def times(minutes: Sequence[float] | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from spillway.plot.bars_view import BarsView
+from spillway.plot.scale import decimals_of
 from spillway.plot.style import BUY, LINE, SELL
 from spillway.plot.web import dress, shade, times
 
@@ -33,13 +34,15 @@ def draw(view: BarsView, size: tuple[int, int] | None = None) -> go.Figure:
     line = go.Scatter(
         x=x, y=rows["cumulative"], mode="lines+markers" if len(rows) < 3 else "lines", line={"color": LINE}, fill="tozeroy"
     )
-    figure.add_trace(line.update(name="cumulative delta since the first bar", fillcolor="rgba(63,99,181,0.12)"), row=3, col=1)
+    figure.add_trace(line.update(name="cumulative delta since the first bar", fillcolor="rgba(74,82,99,0.12)"), row=3, col=1)
     shade(figure, view.holes, [("x", "y"), ("x2", "y2"), ("x3", "y3")])
     dress(figure, view.title, size)
     ends = times([view.first, view.first + view.bars * view.every]).tolist()
     figure.update_layout(barmode="stack", hovermode="x unified", xaxis_rangeslider_visible=False)
     figure.update_xaxes(range=ends)
     figure.update_xaxes(title_text="time (UTC)", row=3, col=1)
+    prices = rows[["open", "high", "low", "close"]].to_numpy().ravel()
+    figure.update_yaxes(tickformat=f",.{decimals_of(prices.tolist())}f", row=1, col=1)
     for row, name in enumerate(("price", "volume", "cumulative delta"), 1):
         figure.update_yaxes(title_text=name, row=row, col=1)
     return figure

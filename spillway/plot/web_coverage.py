@@ -30,6 +30,7 @@ def draw(view: CoverageView, size: tuple[int, int] | None = None) -> go.Figure:
             z=stripes,
             zmin=-0.5,
             zmax=len(_COLOURS) - 0.5,
+            ygap=1,
             colorscale=_SCALE,
             showscale=False,
             hoverinfo="skip",
@@ -60,6 +61,12 @@ def draw(view: CoverageView, size: tuple[int, int] | None = None) -> go.Figure:
         tickvals=hours, ticktext=[f"{h:02}:00" for h in hours], range=[0, 24], title_text="hour of the day (UTC)"
     )
     figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_layout(
+        shapes=[
+            {"type": "line", "x0": hour, "x1": hour, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": PAPER, "width": 1}}
+            for hour in range(1, 24)
+        ]
+    )
     if size is None and view.days < 25:  # a few days in rows as high as a window would look like walls
         figure.update_layout(height=180 + 34 * view.days)
     return figure

@@ -10,13 +10,16 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from spillway.plot.footprint_view import FootprintView
-from spillway.plot.scale import plain, short_texts
-from spillway.plot.style import BUY, CONTROL, GREY, INK, PAPER, SELL, VOLUME, full_size
+from spillway.plot.scale import decimals_of, plain, short_texts
+from spillway.plot.style import BUY, CONTROL, GREY, INK, PAPER, SELL, VOLUME, strengths
 from spillway.plot.web import dress, outlines, shade, times
 
-_CELL = 0.84  # of a bar's width
-_DELTA_SCALE = [[0, SELL], [0.5, PAPER], [1, BUY]]
+_LEFT, _RIGHT = 0.1, 0.985  # of a bar's width, where its marks begin and end, beside its candle
+_CANDLE, _BODY, _STROKE = 0.045, 0.03, 0.035  # where in it the candle stands; half of its width; the width of a stroke
+_EVEN = "#eceef1"  # neither side bought more
+_DELTA_SCALE = [[0, SELL], [0.498, PAPER], [0.499, _EVEN], [0.501, _EVEN], [0.502, PAPER], [1, BUY]]
 _VOLUME_SCALE = [[0, PAPER], [1, VOLUME]]
+_MARK = "mark"
 
 
 def draw(view: FootprintView, size: tuple[int, int] | None = None) -> go.Figure:
@@ -38,14 +41,18 @@ def draw(view: FootprintView, size: tuple[int, int] | None = None) -> go.Figure:
     _profile(figure, view)
     _foot(figure, view)
     shade(figure, view.holes, [("x", "y"), ("x3", "y3")])
+    _control(figure, view)
     dress(figure, view.title, size)
     figure.update_layout(barmode="overlay")
-    figure.update_yaxes(title_text="price", range=list(view.edges), row=1, col=1)
+    decimals = decimals_of([view.low, view.tick])
+    figure.update_yaxes(title_text="price", range=list(view.edges), tickformat=f",.{decimals}f", row=1, col=1)
     figure.update_yaxes(title_text="volume, delta", row=2, col=1)
     ends = times([view.first, view.first + view.bars * view.every]).tolist()
     figure.update_xaxes(range=ends, row=1, col=1)
     figure.update_xaxes(title_text="time (UTC)", range=ends, row=2, col=1)
-    figure.update_xaxes(title_text="volume at price", row=1, col=2)
+    figure.update_xaxes(title_text="volume at price", title_standoff=4, nticks=4, row=1, col=2)
+    if view.crowded:  # they would hide the cells: a click in the legend brings them
+        figure.for_each_trace(lambda trace: trace.update(visible="legendonly"), selector={"meta": _MARK})
     return figure
 
 
@@ -54,7 +61,7 @@ def _cells(figure: go.Figure, view: FootprintView) -> None:
     x = cells["x"].to_numpy()
     row = np.rint((cells["price"].to_numpy() - view.low) / view.tick).astype(np.int64)
     values = cells["total" if view.by_volume else "delta"].to_numpy(dtype=np.float64)
-    strength = np.sign(values) * np.sqrt(np.minimum(np.abs(values) / full_size(values), 1)) * 0.85
+    strength = (1 if view.by_volume else np.sign(values)) * strengths(values)
     shape = (view.rows, view.bars)
     z, texts, told = np.full(shape, np.nan), np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
     z[row, x] = strength
@@ -64,7 +71,7 @@ def _cells(figure: go.Figure, view: FootprintView) -> None:
     told[row, x] = [_told(cell) for cell in cells.to_dict("records")]
     figure.add_trace(
         go.Heatmap(
-            x=times(_middle(view, np.arange(view.bars))),
+            x=times(_time(view, np.arange(view.bars) + 0.5)),
             y=view.low + view.tick * (np.arange(view.rows) + 0.5),
             z=z,
             text=texts.tolist(),
@@ -99,28 +106,33 @@ def _told(cell: dict[Hashable, Any]) -> str:
 
 def _marks(figure: go.Figure, view: FootprintView) -> None:
     cells = view.cells
-    for side, at, colour in (("sell", -_CELL / 2, SELL), ("buy", _CELL / 2, BUY)):
+    for side, left, colour in (("sell", _LEFT, SELL), ("buy", _RIGHT - _STROKE, BUY)):
         marked = cells[cells[f"{side}_imbalance"]]
-        x, low = _middle(view, marked["x"].to_numpy() + at), marked["price"].to_numpy()
-        wide = 0.02 * view.every
-        xs, ys = outlines(x - wide, x + wide, low + 0.06 * view.tick, low + 0.94 * view.tick)
+        x, low = _time(view, marked["x"].to_numpy() + left), marked["price"].to_numpy()
+        wide = _STROKE * view.every
+        xs, ys = outlines(x, x + wide, low + 0.06 * view.tick, low + 0.94 * view.tick)
         _outline(figure, xs, ys, colour, f"{side} imbalance {view.percent} %", fill=colour)
     control = cells[cells["poc"]]
-    x, low = _middle(view, control["x"].to_numpy()), control["price"].to_numpy()
-    half = _CELL / 2 * view.every
-    _outline(figure, *outlines(x - half, x + half, low, low + view.tick), CONTROL, "point of control of each bar")
-    ends = times([view.first, view.first + view.bars * view.every])
-    _outline(
-        figure, ends, np.full(2, view.control + view.tick / 2), CONTROL, f"point of control {plain(view.control)}", dash="dash"
-    )
+    x, low = control["x"].to_numpy(), control["price"].to_numpy()
+    edges = outlines(_time(view, x + _LEFT), _time(view, x + _RIGHT), low, low + view.tick)
+    _outline(figure, *edges, CONTROL, "point of control of each bar")
+
+
+def _control(figure: go.Figure, view: FootprintView) -> None:
+    """The point of control of the whole range, behind all else."""
+    line = {"color": CONTROL, "width": 1.5, "dash": "dash"}
+    for column in (1, 2):
+        figure.add_hline(view.control + view.tick / 2, line=line, layer="below", name="control", row=1, col=column)
+    text = f"point of control {plain(view.control)}"
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="lines", line=line, name=text, hoverinfo="skip"), row=1, col=1)
 
 
 def _candles(figure: go.Figure, view: FootprintView) -> None:
     boxes = view.boxes()
     if boxes.empty:
         return
-    x = _middle(view, boxes["x"].to_numpy() - 0.46)
-    half = 0.03 * view.every
+    x = _time(view, boxes["x"].to_numpy() + _CANDLE)
+    half = _BODY * view.every
     up = boxes["up"].to_numpy(dtype=bool)
     wicks = outlines(x, x, boxes["low"], boxes["high"])
     _outline(figure, *wicks, INK, "candles (hollow: closed above the open)", group="candles")
@@ -158,7 +170,7 @@ def _profile(figure: go.Figure, view: FootprintView) -> None:
 
 def _foot(figure: go.Figure, view: FootprintView) -> None:
     sums = view.cells.groupby("x")[["total", "delta"]].sum()
-    x = times(_middle(view, sums.index.to_numpy()))
+    x = times(_time(view, sums.index.to_numpy() + 0.5))
     colours = np.where(sums["delta"] >= 0, BUY, SELL)
     for name, share, colour in (("total", 0.86, "#cfd4dc"), ("delta", 0.5, colours)):
         figure.add_trace(
@@ -175,28 +187,26 @@ def _foot(figure: go.Figure, view: FootprintView) -> None:
         )
 
 
-def _outline(
-    figure: go.Figure, x: Any, y: Any, colour: str, name: str, fill: str | None = None, dash: str = "solid", group: str = ""
-) -> None:
+def _outline(figure: go.Figure, x: Any, y: Any, colour: str, name: str, fill: str | None = None, group: str = "") -> None:
     figure.add_trace(
         go.Scatter(
             x=x,
             y=y,
             mode="lines",
-            line={"color": colour, "width": 1.5, "dash": dash},
-            opacity=0.55 if dash != "solid" else 1,
+            line={"color": colour, "width": 1.5},
             fill="toself" if fill else "none",
             fillcolor=fill,
             name=name,
             showlegend=bool(name),
             legendgroup=group or name,
             hoverinfo="skip",
+            meta=_MARK,
         ),
         row=1,
         col=1,
     )
 
 
-def _middle(view: FootprintView, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The middle of bars, in minutes since 1970."""
-    return view.first + (x + 0.5) * view.every
+def _time(view: FootprintView, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Bars, and parts of them, as minutes since 1970."""
+    return view.first + x * view.every

@@ -104,7 +104,7 @@ def test_a_year_is_thinned_to_long_bars_and_its_title_says_so() -> None:
     year = pd.concat([levels(BAR, LIFTED), levels(LIFTED).assign(timestamp=START + pd.Timedelta(days=365))])
     found = view(year)
     assert found.bars <= 31
-    assert "13d bars" in found.title
+    assert "16d bars" in found.title
 
 
 def test_nothing_is_refused_by_name() -> None:
@@ -112,3 +112,26 @@ def test_nothing_is_refused_by_name() -> None:
         view(levels(), title="binance BTCUSDT")
     with pytest.raises(BadValue, match="no column price_level"):
         view(minutes("complete"))
+
+
+def test_the_range_asked_for_is_drawn_though_nothing_is_kept_at_its_ends_and_neighbours_prove_them() -> None:
+    frame = minutes("complete", "complete", None, "complete").assign(first_trade_id=[1, 5, 9], last_trade_id=[4, 8, 12])
+    asked = {"start": START - pd.Timedelta(minutes=2), "end": START + pd.Timedelta(minutes=3)}
+    found = view(levels(BAR, LIFTED), frame, every="1m", **asked)
+    assert (found.bars, found.cells["x"].min(), len(found.candles)) == (5, 2, 2)  # the fourth minute is not drawn,
+    assert [(span.state, span.end - span.start) for span in found.holes.spans] == [("absent", 2)]  # but proves the third empty
+    assert "13:58 to 14:03" in found.title
+
+
+def test_a_bar_that_begins_before_what_was_asked_for_is_drawn_with_what_is_left_of_it() -> None:
+    found = view(levels(BAR, LIFTED), every="5m", start=START + pd.Timedelta(minutes=1))
+    assert found.bars == 1
+    assert found.cells["total"].sum() > 0
+
+
+def test_nothing_in_the_range_asked_for_is_refused() -> None:
+    for start, end in ((None, START), ("2030-01-01", None), ("2024-10-22", "2024-10-23")):
+        with pytest.raises(BadValue, match="nothing to draw"):
+            plot.footprint(levels(BAR), minutes("complete"), start=start, end=end)
+        with pytest.raises(BadValue, match="nothing to draw"):
+            plot.bars(minutes("complete"), start=start, end=end)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.instrument import Instrument
+from spillway.plot.job import Drawing
+from spillway.plot.scale import when
 from tests import judge, tapes
 from tests.spillway.test_cli import refused, spillway
 
@@ -38,6 +42,34 @@ def test_bars_rows_and_range_are_as_asked_for(data: Path, tmp_path: Path) -> Non
     text = (tmp_path / "chart.svg").read_text()
     assert "sell imbalance 400 %" in text
     assert "more volume" in text
+
+
+def test_what_is_not_kept_at_the_ends_of_the_range_is_shaded(data: Path, tmp_path: Path) -> None:
+    args = ("--from", "2023-11-14T23:00", "--to", "2023-11-15T02:00")  # the tape begins at midnight
+    done = spillway("plot", *BTC, *args, "-o", tmp_path / "chart.svg", "--data", data)
+    assert "2023-11-14 23:00 to 2023-11-15 02:00 UTC" in done.stdout, done.stderr
+    assert "absent: 60 of 180 minutes" in (tmp_path / "chart.svg").read_text()
+    done = spillway("plot", *BTC, *args, "--what", "bars", "-o", tmp_path / "bars.svg", "--data", data)
+    assert "absent: 60 of 180 minutes" in (tmp_path / "bars.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "span"),
+    [
+        ({}, (1000, 1100)),
+        ({"start": 950}, (950, 1100)),
+        ({"end": 1150}, (1000, 1150)),
+        ({"start": 950, "end": 1150}, (950, 1150)),
+        ({"start": 950, "end": 1151}, (1000, 1100)),  # less than half of it is kept
+        ({"end": 5000, "now": 1120}, (1000, 1120)),  # what is to come is not missing
+        ({"end": 1120, "last": "130m"}, (990, 1120)),
+        ({"last": "130m"}, (1000, 1100)),
+    ],
+)
+def test_what_was_asked_for_is_drawn_whole_if_half_of_it_is_kept(asked: dict[str, Any], span: tuple[int, int]) -> None:
+    asked = {name: when(value).isoformat() if name in ("start", "end") else value for name, value in asked.items()}
+    drawing = Drawing(Instrument("binance", "BTCUSDT"), Path("chart.png"), **({"now": 10**7} | asked))
+    assert drawing.span((1000, 1100)) == span
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadValue
-from spillway.plot.scale import bar_length, length_text, plain, row_height, short_texts, span_text, time_ticks
+from spillway.plot.scale import axis_texts, bar_length, length_text, plain, row_height, short_texts, span_text, time_ticks
 from spillway.times import bar_minutes
 
 DAY = 1440
@@ -55,6 +55,7 @@ def test_prices_no_picture_can_hold_are_refused() -> None:
         ([12345.0, 1500.0, 0.0], ["12.3k", "1500", "0"]),
         ([2.5e6, 123e6, 4e9, 150_000.0], ["2.5M", "123M", "4.0G", "150k"]),
         ([0.00021, 0.00043], [".00021", ".00043"]),
+        ([9999.0, 3e15, 12.34e6], ["9999", "3000T", "12.3M"]),
         ([], []),
     ],
 )
@@ -67,6 +68,29 @@ def test_what_is_something_never_reads_as_nothing(values: list[float]) -> None:
     for value, text in zip(values, short_texts(values), strict=True):
         assert (text == "0") == (value == 0)
         assert len(text) <= 9
+
+
+@given(st.lists(st.floats(0.01, 999_000), min_size=1, max_size=20))
+def test_compact_ones_have_four_characters_at_most(values: list[float]) -> None:
+    for value, text in zip(values, short_texts(values, compact=True), strict=True):
+        assert len(text) <= 4 or value < 1
+        assert text.startswith("~") or float(text.replace("k", "e3")) == pytest.approx(value, rel=0.06, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("places", "short", "texts"),
+    [
+        ([0.00149, 0.001489, 0.0014905], False, ["0.0014900", "0.0014890", "0.0014905"]),
+        ([0.1, 0.2, 0.1 + 0.2], False, ["0.1", "0.2", "0.3"]),
+        ([16_400_000.0, 16_600_000.0], False, ["16,400,000", "16,600,000"]),
+        ([-25_000.0, 0.0, 12_500.0], True, ["-25.0k", "0", "12.5k"]),
+        ([0.0, 2500.0, 5000.0], True, ["0", "2,500", "5,000"]),
+        ([0.0, 2e7], True, ["0", "20M"]),
+        ([], True, []),
+    ],
+)
+def test_numbers_along_an_axis_have_the_same_decimals(places: list[float], short: bool, texts: list[str]) -> None:
+    assert axis_texts(places, short=short) == texts
 
 
 def test_numbers_stand_in_plain_digits() -> None:

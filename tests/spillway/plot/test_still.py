@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection
@@ -170,3 +171,55 @@ def test_the_legend_stays_within_the_picture_and_above_the_axes(width: int) -> N
     assert max(box.x1 for box in boxes) <= width
     assert min(box.y0 for box in boxes) >= figure.axes[0].get_window_extent().y1 - 6
     assert all(above.y0 >= below.y1 - 12 for above, below in pairwise(boxes))
+
+
+def busy(bars: int, size: float) -> pd.DataFrame:
+    """Bars of six rows, with sizes of many lengths."""
+    steps = [0.002, 1.0, 12.0, 0.37, 999.0, 12.5]
+    rows = [tuple((100.0 + r, size * steps[(r + b) % 6], size * steps[(r * 5 + b) % 6]) for r in range(6)) for b in range(bars)]
+    return levels(*rows)
+
+
+@pytest.mark.parametrize(
+    ("bars", "size", "written"), [(10, 1.0, True), (24, 1.0, True), (24, 137.0, True), (110, 137.0, False)]
+)
+def test_every_number_stays_in_its_half_of_its_cell(bars: int, size: float, written: bool) -> None:
+    figure = drawn(plot.footprint(busy(bars, size), every="1m", tick=1))
+    axes = figure.axes[0]
+    boxes = [axes.transData.transform(p.get_extents().get_points()) for p in part(axes, "cells").get_paths()]
+    texts = {side: [text for text in axes.texts if text.get_gid() == side] for side in ("sell", "buy")}
+    assert len(texts["sell"]) == len(texts["buy"]) == (len(boxes) if written else 0)
+    for box, sell, buy in zip(boxes, texts["sell"], texts["buy"], strict=bool(written)):
+        left, right = sell.get_window_extent(), buy.get_window_extent()
+        assert box[0][0] <= left.x0 < left.x1 <= box[:, 0].mean() <= right.x0 < right.x1 <= box[1][0]
+        assert box[0][1] <= left.y0 < left.y1 <= box[1][1]
+
+
+def test_strokes_of_imbalances_stand_beside_the_cell_and_hide_no_number(footprint: Figure) -> None:
+    cells = [path.get_extents() for path in part(footprint.axes[0], "cells").get_paths()]
+    for side in ("buy", "sell"):
+        for segment in part(footprint.axes[0], f"{side}-imbalance").get_segments():
+            assert not [box for box in cells if box.x0 < segment[0, 0] < box.x1]
+
+
+@pytest.mark.parametrize("width", [500, 800, 1920])
+def test_a_title_is_never_cut_off(width: int) -> None:
+    title = "binance-usdm 1000SHIBUSDT"
+    figure = drawn(plot.footprint(levels(BAR, LIFTED), minutes("complete", "complete"), title=title, size=(width, 600)))
+    (shown,) = [text for text in figure.texts if title in text.get_text()]
+    assert shown.get_window_extent().x1 <= width
+    assert shown.get_text().replace("\n", " · ").endswith("1m bars, rows of 1")
+    assert figure.legends[0].get_window_extent().y1 <= shown.get_window_extent().y0 + 4
+
+
+def test_the_tallest_bar_of_volume_ends_below_the_top() -> None:
+    for axes in (drawn(plot.footprint(levels(BAR, LIFTED))).axes[2], drawn(plot.bars(minutes("complete", "complete"))).axes[1]):
+        highest = max(patch.get_bbox().y1 for patch in axes.patches if isinstance(patch, Rectangle))
+        assert highest * 1.03 < axes.get_ylim()[1] < highest * 1.3
+
+
+def test_prices_along_the_axis_have_the_same_decimals() -> None:
+    small = levels(BAR, LIFTED).assign(price_level=lambda frame: frame["price_level"] / 10**7)
+    texts = [label.get_text() for label in drawn(plot.footprint(small)).axes[0].get_yticklabels()]
+    assert len({len(text) for text in texts}) == 1
+    assert texts[0].startswith("0.0000")

@@ -67,6 +67,8 @@ def test_a_page_loads_nothing_and_forbids_the_browser_to(kind: str) -> None:
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     assert not re.search(r"https?:|connect-src|\*", policy)
+    assert "form-action 'none'" in policy  # plotly uploads by a form, which no other rule forbids
+    assert '"sendChartToCloud"' in page.scripts[2]  # and its button is taken away
     assert "http" not in json.dumps(figure_of(page))
     assert len(page.scripts[0]) > 1_000_000  # the library itself
 
@@ -87,8 +89,9 @@ def test_the_footprint_holds_its_cells_with_numbers_marks_and_holes() -> None:
     assert cells["text"][1] == ["2 x 3", "1 x 9"]
     assert "buy imbalance" in cells["hovertext"][1][1]
     assert "buy imbalance" not in cells["hovertext"][1][0]
-    assert {shape["name"] for shape in layout["shapes"]} == {"unknown"}
-    assert {(shape["x0"], shape["x1"]) for shape in layout["shapes"]} == {("2024-10-23T14:01:00", "2024-10-23T14:02:00")}
+    assert {shape["name"] for shape in layout["shapes"]} == {"unknown", "control"}
+    holes = [shape for shape in layout["shapes"] if shape["name"] == "unknown"]
+    assert {(shape["x0"], shape["x1"]) for shape in holes} == {("2024-10-23T14:01:00", "2024-10-23T14:02:00")}
     assert {shape["layer"] for shape in layout["shapes"]} == {"below"}
     names = [trace.get("name") for trace in data]
     assert {"sell imbalance 300 %", "buy imbalance 300 %", "point of control 101", "unknown: 1 of 2 minutes"} <= set(names)
@@ -107,3 +110,16 @@ def test_bars_and_calendar_hold_what_they_are_of() -> None:
 def test_a_size_is_kept(tmp_path: Path) -> None:
     layout = figure_of(page_of(plot.bars(minutes("complete"), size=(800, 600))))["layout"]
     assert (layout["width"], layout["height"]) == (800, 600)
+
+
+def test_marks_that_would_hide_the_cells_wait_in_the_legend() -> None:
+    few, many = (figure_of(page_of(plot.footprint(levels(*[BAR, LIFTED] * n), every="1m"))) for n in (2, 70))
+    marks = {"sell imbalance 300 %", "buy imbalance 300 %", "point of control of each bar"}
+    assert marks <= {trace["name"] for trace in few["data"] if trace.get("visible", True) is True}
+    assert {trace["name"] for trace in many["data"] if trace.get("visible") == "legendonly"} == marks
+
+
+def test_prices_along_the_axis_have_the_decimals_of_the_tick() -> None:
+    small = levels(BAR, LIFTED).assign(price_level=lambda frame: frame["price_level"] / 10**7)
+    assert figure_of(page_of(plot.footprint(small)))["layout"]["yaxis"]["tickformat"] == ",.7f"
+    assert figure_of(page_of(plot.footprint(levels(BAR))))["layout"]["yaxis"]["tickformat"] == ",.0f"
