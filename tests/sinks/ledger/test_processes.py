@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -81,12 +82,14 @@ class Workers:
     folder: Path
     started: int = 0
     running: dict[Path, subprocess.Popen[str]] = field(default_factory=dict)
+    everyone: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> None:
         told = self.folder / f"acks-{self.started}"
         told.touch()
         arguments = [self.url, str(told), str(self.folder / "stop"), str(self.started)]
         self.running[told] = subprocess.Popen([sys.executable, "-c", WORKER, *arguments], stderr=subprocess.PIPE, text=True)
+        self.everyone.append(self.running[told])
         self.started += 1
 
     def kill(self, told: Path) -> None:
@@ -108,6 +111,15 @@ class Workers:
             errors = process.communicate(timeout=60)[1]
             assert process.returncode == 0, errors
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """However the test went, none is left running."""
+        for process in self.everyone:
+            process.kill()
+            process.communicate()
+
     def acknowledged(self) -> list[list[str]]:
         """What was, as words."""
         return [line.split() for told in sorted(self.folder.glob("acks-*")) for line in told.read_text().splitlines()]
@@ -123,13 +135,14 @@ def test_four_processes_write_at_once_and_some_are_killed(ledger_url: str, tmp_p
         )
         ledger.strategies.save(Strategy(strategy_id="s", name="counts"))
         ledger.conditions.save(Condition(condition_id="shared", symbol="BTCUSDT", parameters={"n": 0}))
-    workers, chance = Workers(ledger_url, tmp_path), random.Random(kills)
-    for _ in range(WORKERS):
-        workers.start()
-    for _ in range(kills):
-        workers.kill(chance.choice(list(workers.running)))
-        workers.start()
-    workers.stop()
+    chance = random.Random(kills)
+    with Workers(ledger_url, tmp_path) as workers:
+        for _ in range(WORKERS):
+            workers.start()
+        for _ in range(kills):
+            workers.kill(chance.choice(list(workers.running)))
+            workers.start()
+        workers.stop()
     with open_ledger(ledger_url) as ledger:
         judge(ledger, workers.acknowledged(), kills)
 
