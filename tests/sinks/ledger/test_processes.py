@@ -117,8 +117,9 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         """However the test went, none is left running."""
         for process in self.everyone:
-            process.kill()
-            process.communicate()
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def acknowledged(self) -> list[list[str]]:
         """What was, as words."""
