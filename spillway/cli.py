@@ -192,17 +192,30 @@ def spill(
 
 
 @app.command(epilog="Example: spillway compact --data data")
-def compact(config: ConfigOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+def compact(
+    merge: Annotated[
+        bool | None,
+        typer.Option("--merge-months/--no-merge-months", help="Merge closed months, or not; default: archive.merge_months."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be compacted and merged.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Turns each finished day's minute files into Parquet, verifies it, and only then deletes the files.
 
     With `archive.merge_months` closed months then become one file each.
     """
-    from spillway.compact import as_dict, compact_finished, describe, merge_months
+    from spillway.compact import as_dict, compact_finished, describe, due_now, merge_months
 
     async def work(app: App) -> None:
+        if dry_run:
+            due = await due_now(app, months=merge)
+            lines = [*map(str, due)] or ["nothing to compact or to merge"]
+            return _print({"dry_run": True, "due": [one.as_dict() for one in due]}, lines, as_json)
         with progress(quiet=as_json) as report:
             days = await compact_finished(app, progress=lambda done, total: report("compact", done, total, "days"))
-            months = await merge_months(app, progress=lambda done, total: report("merge", done, total, "months"))
+            months = await merge_months(app, progress=lambda done, total: report("merge", done, total, "months"), wanted=merge)
         told = {"days": [as_dict(day) for day in days], "months": [month.as_dict() for month in months]}
         _print(told, [*describe(days), *map(str, months)], as_json)
         _complain([*(p for day in days for p in day.problems), *(month.problem for month in months if month.problem)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY, day_of, day_text, minute_of
 from sinks.compact import Compactor, DayReport
 from sinks.disk_guard import SPILL_RESERVE
+from sinks.manifest import KINDS, days_of
 from sinks.months import MonthMerger, MonthReport
 from spillway.app import App
 
@@ -47,6 +48,47 @@ class Merged:
         return f"{r.instrument} {r.month}: {self.problem or what}"
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A day that would be compacted, or a month that would be merged."""
+
+    instrument: Instrument
+    what: str  # 2024-10-23, or 2024-10
+    files: int  # that would become one of levels and one of minutes
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        named = {"venue": self.instrument.venue, "symbol": self.instrument.symbol}
+        return named | {"what": self.what, "files": self.files, "bytes": self.bytes}
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.what}: {self.files:,} files, {self.bytes:,} bytes, would become two"
+
+
+async def due_now(app: App, now_ns: int | None = None, *, months: bool | None = None) -> list[Due]:
+    """What `compact_finished` and `merge_months` would take on now. Nothing is changed."""
+    now = time.time_ns() if now_ns is None else now_ns
+    days = await finished_days(app, now)
+    before = _closed_before(app, now) if _wants_months(app, months) else None
+    return await asyncio.to_thread(lambda: [*_days_due(app, days), *(_months_due(app, before) if before is not None else ())])
+
+
+def _days_due(app: App, days: Sequence[tuple[Instrument, int]]) -> Iterator[Due]:
+    for instrument, day in days:
+        minutes = app.files.of_day(instrument, day)
+        yield Due(instrument, day_text(day), len(minutes), app.files.size(instrument, minutes))
+
+
+def _months_due(app: App, before: int) -> Iterator[Due]:
+    merger = MonthMerger(app.archive)
+    for instrument in app.archive.instruments():
+        for month in merger.due(instrument, before):
+            held = [m for day in days_of(month) if (m := app.archive.manifest(instrument, day))]
+            parts = {app.archive.part(kind, instrument, m): m.part(kind).bytes for m in held for kind in KINDS}
+            yield Due(instrument, month, len(parts), sum(parts.values()))
+
+
 async def finished_days(app: App, now_ns: int) -> list[tuple[Instrument, int]]:
     """Days with minute files that ended before `now_ns` and of which the window holds nothing any more."""
     found = []
@@ -78,17 +120,29 @@ async def compact_finished(
 
 
 async def merge_months(
-    app: App, now_ns: int | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+    app: App,
+    now_ns: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    wanted: bool | None = None,
 ) -> list[Merged]:
-    """Merges the months that closed long enough before `now_ns`, where the settings ask for it. JobRunning."""
-    archive = app.settings.archive
-    if not archive.merge_months:
+    """Merges the months that closed long enough before `now_ns`. `wanted`: whether to; None: as the settings
+    say. JobRunning."""
+    if not _wants_months(app, wanted):
         return []
-    now = time.time_ns() if now_ns is None else now_ns
-    delay_days = archive.merge_delay_days + app.settings.redis.window_hours / 24
-    before = day_of(minute_of(now)) - math.ceil(delay_days)
-    merger = MonthMerger(app.archive, reserve=max(SPILL_RESERVE, archive.warn_free_bytes))
+    before = _closed_before(app, time.time_ns() if now_ns is None else now_ns)
+    merger = MonthMerger(app.archive, reserve=max(SPILL_RESERVE, app.settings.archive.warn_free_bytes))
     return await asyncio.to_thread(_merge_all, merger, before, progress)
+
+
+def _wants_months(app: App, wanted: bool | None) -> bool:
+    return app.settings.archive.merge_months if wanted is None else wanted
+
+
+def _closed_before(app: App, now_ns: int) -> int:
+    """The day before which a month must have ended to be merged."""
+    delay_days = app.settings.archive.merge_delay_days + app.settings.redis.window_hours / 24
+    return day_of(minute_of(now_ns)) - math.ceil(delay_days)
 
 
 def _merge_all(merger: MonthMerger, before: int, progress: Callable[[int, int], None]) -> list[Merged]:

@@ -180,6 +180,33 @@ async def test_months_are_merged_only_where_asked_for_and_once_they_are_closed(s
     assert "3 days in one" in str(found[0]) and found[0].as_dict()["days"] == 3
 
 
+def test_by_hand_months_are_merged_once_and_a_dry_run_says_which_and_how_large(store: Store, tmp_path: Path) -> None:
+    compacted_month(store)
+    store.put(random_minute((FIRST_OF_MONTH + 9) * MINUTES_PER_DAY))
+    config = tmp_path / "spillway.yaml"
+    config.write_text(f"data_dir: {store.folder}\narchive: {{warn_free_bytes: 0}}")
+    before = [tree(store.folder / name) for name in ("archive", "storage")]
+    size = sum(path.stat().st_size for path in store.folder.rglob("*.parquet"))
+    dry = spillway("compact", "-c", config, "--merge-months", "--dry-run")
+    day, month = dry.stdout.splitlines()
+    assert day.startswith("binance BTCUSDT 2023-11-10: 1 files, ")
+    assert month == f"binance BTCUSDT 2023-11: 6 files, {size:,} bytes, would become two"
+    due = json.loads(spillway("compact", "-c", config, "--dry-run", "--json").stdout)["due"]
+    assert [one["what"] for one in due] == ["2023-11-10"], "without the option the settings count"
+    assert [tree(store.folder / name) for name in ("archive", "storage")] == before
+    done = spillway("compact", "-c", config, "--merge-months")
+    assert "binance BTCUSDT 2023-11: 4 days in one" in done.stdout, done.stderr
+    assert len(list(store.folder.rglob("month-0.parquet"))) == 2
+    assert "nothing to compact or to merge" in spillway("compact", "-c", config, "--merge-months", "--dry-run").stdout
+
+
+async def test_what_the_settings_ask_for_may_be_refused_by_hand(store: Store) -> None:
+    compacted_month(store)
+    app = parts(store, merge_months=True, warn_free_bytes=0)
+    assert await merge_months(app, LATER, wanted=False) == []
+    assert len(await merge_months(app, LATER)) == 1
+
+
 async def test_a_month_that_can_not_be_merged_is_reported_and_changes_nothing(store: Store) -> None:
     compacted_month(store)
     flip_bit(next(store.folder.rglob("levels/**/*.parquet")), 500)
