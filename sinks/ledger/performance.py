@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
@@ -15,6 +16,7 @@ from pipeline.errors import AlreadyExists, BadValue, Missing
 from pipeline.trading import exact
 from pipeline.trading.performance import PerformanceMetrics
 from sinks.ledger.database import Database
+from sinks.ledger.trading_tables import ACCOUNTS
 from sinks.ledger.trading_tables import PERFORMANCE as T
 from sinks.ledger.types import exact_sum, ordered
 
@@ -136,6 +138,15 @@ class Performance:
         means = {name: _mean([getattr(day, name) for day in found]) for name in _AVERAGED}
         trades = _mean([Decimal(day.trades_count) for day in found])
         return AverageMetrics(account_id, len(found), **means, trades_count=trades)
+
+    def export_to_csv(self, account_id: str, path: str | Path) -> int:
+        """Writes an account's days to a csv file; how many. Missing (the account), StorageError."""
+        from sinks.ledger.exports import export_table
+
+        if not self._database.answer(select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.account_id == account_id)):
+            raise Missing(f"account {account_id!r} isn't stored")
+        own = {"account_id": account_id}
+        return export_table(self._database, "performance_metrics", Path(path), where=own, order=("date",), form=".csv")
 
     # --- inside ---------------------------------------------------------------------------------------------------------
 

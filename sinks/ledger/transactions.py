@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, func, select
 
-from pipeline.errors import BadValue
+from pipeline.errors import BadValue, Missing
 from pipeline.trading.account import Account
 from pipeline.trading.balance import Balance
 from pipeline.trading.money import Currency, Money
@@ -140,6 +141,24 @@ class Transactions(Repository[Transaction]):
     def count_by_account(self, account_id: str) -> int:
         """How many an account has."""
         return int(self._value(select(func.count()).select_from(T).where(_of(account_id))))
+
+    # --- to files -------------------------------------------------------------------------------------------------------
+
+    def export_to_csv(self, account_id: str, path: str | Path) -> int:
+        """Writes an account's transactions to a csv file, the oldest first; how many. Missing (the account), StorageError."""
+        return self._export(account_id, Path(path), ".csv")
+
+    def export_to_json(self, account_id: str, path: str | Path) -> int:
+        """The same to a JSON list, with amounts as texts, which stay exact."""
+        return self._export(account_id, Path(path), ".json")
+
+    def _export(self, account_id: str, path: Path, form: str) -> int:
+        from sinks.ledger.exports import export_table
+
+        if not self._accounts.exists(account_id):
+            raise Missing(f"account {account_id!r} isn't stored")
+        own, oldest = {"account_id": account_id}, ("occurred_at", "transaction_id")
+        return export_table(self._database, "transactions", path, where=own, order=oldest, form=form)
 
     # --- a transaction and its row --------------------------------------------------------------------------------------
 

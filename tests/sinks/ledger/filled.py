@@ -39,9 +39,7 @@ def fill(ledger: Ledger, transactions: int = 5) -> None:
             at = START + timedelta(minutes=n)
             ledger.transactions.post(deposit("0.1" if n % 2 else SMALLEST, "USDT", NAUGHTY, occurred_at=at), "acc_001")
         ledger.transactions.post(deposit("1000000000000", "BTC"), "acc_001")
-        ledger.strategies.save(
-            Strategy(strategy_id="s1", name="one", parameters={"fast": 1.5, "big": 2**60}, instruments=["BTC"])
-        )
+        ledger.strategies.save(strategy())
         ledger.conditions.save(condition())
         ledger.orders.save(order())
         ledger.trades.save(trade())
@@ -58,6 +56,10 @@ def made(entity: Callable[..., E], *args: Any, **fields: Any) -> E:
 
 def deposit(amount: str | int, currency: str, description: str = "", **more: Any) -> Transaction:
     return made(Transaction, transaction_type="deposit", amount=Money(amount, currency), description=description, **more)
+
+
+def strategy(key: str = "s1") -> Strategy:
+    return Strategy(strategy_id=key, name="one", parameters={"fast": 1.5, "big": 2**60}, instruments=["BTCUSDT"])
 
 
 def condition(key: str = "c1", **more: Any) -> Condition:
