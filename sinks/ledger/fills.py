@@ -50,7 +50,7 @@ def settlement(trade: Trade, base: Currency | None, quote: Currency | None) -> l
     if trade.account_id is None:
         raise BadValue(f"{trade.label}: expected an order with an account_id: there is nothing to settle")
     parts = _in_full(trade, base, quote) if base is not None else _in_cash(trade, quote)
-    return [_of(trade, kind, amount) for kind, amount in parts + _charge(trade, quote)]
+    return [_of(trade, kind, amount) for kind, amount in parts + _charge(trade, quote) if not amount.is_zero]
 
 
 _Part: TypeAlias = tuple[TransactionType, Money]
@@ -64,15 +64,12 @@ def _in_full(trade: Trade, base: Currency, quote: Currency) -> list[_Part]:
 
 
 def _in_cash(trade: Trade, quote: Currency) -> list[_Part]:
-    earned = Money(trade.realized_pnl or exact.ZERO, quote)
-    return [] if earned.is_zero else [(TransactionType.REALIZED_PNL, earned)]
+    return [(TransactionType.REALIZED_PNL, Money(trade.realized_pnl or exact.ZERO, quote))]
 
 
 def _charge(trade: Trade, quote: Currency) -> list[_Part]:
     """The commission: a fee or, below 0, a rebate."""
     paid = Money(trade.commission, trade.commission_currency or quote)
-    if paid.is_zero:
-        return []
     return [(TransactionType.REBATE if paid.is_negative else TransactionType.FEE, abs(paid))]
 
 
