@@ -6,6 +6,7 @@ What writes the archive is `sinks/compact.py`.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ _SCHEMAS = {"levels": LEVELS, "minutes": MINUTES}
 _HELD_DAYS = 4
 _WORTH_THREADS = 1 << 14  # rows: fewer are read sooner than threads are told to
 Prices: TypeAlias = tuple[float | None, float | None]  # the lowest and the highest that are wanted; None: any
+_EVERY: Prices = (None, None)
 _THREADS = 2  # more share Python's lock
 _T = TypeVar("_T")
 
@@ -91,7 +93,7 @@ class Archive:
         end: int,
         columns: Sequence[str] | None = None,
         *,
-        prices: Prices = (None, None),
+        prices: Prices = _EVERY,
     ) -> pa.Table:
         """Price levels of the minutes from `start` up to, and without, `end` (counted from 1970), by time, then price.
 
@@ -138,13 +140,13 @@ class Archive:
         start: int,
         end: int,
         columns: Sequence[str] | None,
-        prices: Prices = (None, None),
+        prices: Prices = _EVERY,
     ) -> pa.Table:
         names = _known(kind, columns)
-        needed = names if prices == (None, None) else list(dict.fromkeys([*names, "price_level"]))
+        needed = names if prices == _EVERY else list(dict.fromkeys([*names, "price_level"]))
 
         def read(day: Manifest) -> pa.Table:
-            table = self._slice(kind, instrument, day, needed, start=start, end=end)
+            table = self._slice(kind, instrument, day, needed, start=start, end=end, prices=prices)
             return within(table, prices).select(names)
 
         def read_together(days: list[Manifest]) -> list[pa.Table | None]:
@@ -162,13 +164,23 @@ class Archive:
         return pa.concat_tables([table for table in found if table is not None] or [_SCHEMAS[kind].empty_table().select(names)])
 
     def _slice(
-        self, kind: Kind, instrument: Instrument, day: Manifest, names: Sequence[str], *, start: int, end: int
+        self,
+        kind: Kind,
+        instrument: Instrument,
+        day: Manifest,
+        names: Sequence[str],
+        *,
+        start: int,
+        end: int,
+        prices: Prices = _EVERY,
     ) -> pa.Table:
+        """The rows of a range, and of the prices, but others too: what is skipped are whole row groups."""
         part = day.part(kind)
         first, last = day.day, day_of(day.content.last_minute)  # a month's file holds more
         start, end = max(start, first * MINUTES_PER_DAY), min(end, (last + 1) * MINUTES_PER_DAY)
         with PartReader(self.part(kind, instrument, day), part) as reader:
             groups = reader.groups(start, end)
+            groups = groups if prices == _EVERY else reader.priced(groups, *prices)
             whole = all(start <= part.groups[i].first and part.groups[i].last < end for i in groups)
             threads = sum(part.groups[i].rows for i in groups) >= _WORTH_THREADS
             wanted = names if whole else list(dict.fromkeys(["timestamp", *names]))
@@ -245,9 +257,11 @@ class Archive:
 def within(levels: pa.Table, prices: Prices) -> pa.Table:
     """The rows whose price lies in a range, both ends included."""
     low, high = prices
-    if low is not None:
-        levels = levels.filter(pc.greater_equal(levels["price_level"], low))
-    return levels if high is None else levels.filter(pc.less_equal(levels["price_level"], high))
+    if prices == _EVERY:
+        return levels
+    at = levels["price_level"]
+    least, most = -math.inf if low is None else low, math.inf if high is None else high
+    return levels.filter(pc.and_(pc.greater_equal(at, least), pc.less_equal(at, most)))
 
 
 def _known(kind: Kind, columns: Sequence[str] | None) -> list[str]:

@@ -6,6 +6,7 @@ the same, and that none is missing, there is nothing to read.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Footer:
     groups: tuple[Any, ...]
     parsed: pq.FileMetaData
     _ones: dict[tuple[int, str], tuple[Any] | None] = field(default_factory=dict)
+    _spans: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
 
     @property
     def chunks(self) -> int:
@@ -36,6 +38,14 @@ class Footer:
         found = {self._one(group, column.name, at) for group in groups}
         one = found.pop() if len(found) == 1 else None
         return None if one is None else _repeated(one[0], rows, column.type)
+
+    def span(self, at: int, group: int) -> tuple[float, float]:
+        """The least and the greatest number in the column `at` of a row group; all there are, where that isn't told."""
+        if (at, group) not in self._spans:
+            found = self.parsed.row_group(group).column(at).statistics
+            told = found is not None and found.has_min_max
+            self._spans[at, group] = (found.min, found.max) if told else (-math.inf, math.inf)
+        return self._spans[at, group]
 
     def _one(self, group: int, name: str, at: int) -> tuple[Any] | None:
         key = (group, name)

@@ -7,6 +7,7 @@ skipped; so the manifest names its SHA-256 and also says which minutes each row 
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import zlib
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import StorageError
 from sinks import durable
 from sinks.footers import Footer, Footers
-from sinks.tables import MINUTES, US_PER_MINUTE, starts
+from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, starts
 
 # A row group ends with the hour in which it reaches these rows: larger ones make smaller files, but an hour's read slower.
 GROUP_ROWS = 1 << 15
@@ -149,6 +150,12 @@ class PartReader:
     def groups(self, start: int, end: int) -> list[int]:
         """The numbers of the row groups that hold minutes from `start` up to, and not including, `end`."""
         return [i for i, group in enumerate(self.part.groups) if group.first < end and group.last >= start]
+
+    def priced(self, groups: Sequence[int], low: float | None, high: float | None) -> list[int]:
+        """Of row groups of levels, those that may hold a price from `low` to `high`; None is any."""
+        spans = [self._footer.span(LEVELS.get_field_index("price_level"), i) for i in groups]
+        least, most = -math.inf if low is None else low, math.inf if high is None else high
+        return [i for i, (first, last) in zip(groups, spans, strict=True) if first <= most and last >= least]
 
     @property
     def facts(self) -> dict[str, str]:

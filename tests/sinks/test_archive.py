@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.errors import BadValue, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import Minute
 from pipeline.ports import Keeper
-from sinks.archive import Archive
+from sinks.archive import Archive, Prices
 from sinks.manifest import Kind
 from sinks.tables import LEVELS, MINUTES, starts
 from tests.pipeline.builders import BTC, START
@@ -76,6 +77,15 @@ def test_only_the_columns_asked_for_come_and_in_that_order(end: int, full: Store
     assert part.column_names == names
     assert part.equals(full.archive.read_levels(BTC, START, end).select(names))
     assert full.archive.read_levels(BTC, START + 1, START + 2, names).column_names == names
+
+
+@pytest.mark.parametrize("prices", [(None, 600.5), (6000, 6010.0), (60_005, None), (1.0, 2.0), (60_001.0, 60_001.0)])
+def test_a_price_range_gives_the_rows_within_and_no_others(prices: Prices, full: Store) -> None:
+    low, high = (-math.inf if prices[0] is None else prices[0]), (math.inf if prices[1] is None else prices[1])
+    whole = full.archive.read_levels(BTC, START, START + 4320).to_pylist()
+    found = full.archive.read_levels(BTC, START, START + 4320, prices=prices)
+    assert found.schema == LEVELS
+    assert found.to_pylist() == [row for row in whole if low <= row["price_level"] <= high]
 
 
 def test_a_column_that_is_not_there_is_named(full: Store) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -91,6 +92,25 @@ def test_what_the_footer_tells_of_a_column_is_what_reading_it_gives(tmp_path: Pa
                 whole = reader.read(groups)
                 assert short.schema == whole.schema
                 assert short.to_pylist() == whole.to_pylist()
+
+
+def test_only_row_groups_that_may_hold_a_price_are_chosen(tmp_path: Path, day: Tables) -> None:
+    path, by_price = tmp_path / "part-0.parquet", [day.levels.filter(pc.less(day.levels["price_level"], 700.0)), day.levels]
+    part = write(path, LEVELS, by_price)
+    with PartReader(path, part) as reader:
+        spans = [pc.min_max(reader.read([i])["price_level"]).as_py() for i in (0, 1)]
+        for low, high in [
+            (None, None),
+            (700.0, None),
+            (None, 600.0),
+            (spans[0]["max"], spans[0]["max"]),
+            (1e9, None),
+            (None, 1),
+        ]:
+            found = reader.priced([0, 1], low, high)
+            may = [i for i, s in enumerate(spans) if (low is None or s["max"] >= low) and (high is None or s["min"] <= high)]
+            assert found == may
+        assert reader.priced([0, 1], 700.0, None) == [1]
 
 
 def test_a_column_of_one_value_needs_no_reading(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 
 import spillway
 from pipeline.minute import MINUTES_PER_DAY, Minute
+from sinks.parquet import Part, PartReader
 from spillway.store import Store
 from tests.pipeline.builders import BTC, START
 from tests.sinks.days import random_minute
@@ -45,6 +47,25 @@ def test_a_years_bars_levels_and_coverage_are_those_of_all_its_minutes(store: St
     assert coverage["absent"].sum() == coverage["minutes"].sum() - len(told)
 
 
+def test_a_years_bars_are_made_of_its_minutes_alone_and_let_go_of_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute is some hundred bytes and its levels are thousands: so a year's bars fit where a year's levels don't."""
+    opened: list[Path] = []
+    read = PartReader.__init__
+
+    def noted(self: PartReader, path: Path, part: Part) -> None:
+        opened.append(path)
+        read(self, path, part)
+
+    monkeypatch.setattr(PartReader, "__init__", noted)
+    before = pa.total_allocated_bytes()
+    bars = store.bars(*NAMES, every="1h", as_="arrow")
+    assert {path.parents[3].name for path in opened} == {"minutes"}
+    assert len(opened) == DAYS
+    assert len(bars) == DAYS * PER_DAY
+    del bars
+    assert pa.total_allocated_bytes() <= before + 2**16
+
+
 def test_a_months_part_of_a_year_touches_only_that_month(store: Store) -> None:
     december = store.minutes(*NAMES, during="2023-12")
     assert len(december) == 31 * PER_DAY
@@ -65,4 +86,4 @@ def test_a_year_is_summed_lazily_and_day_by_day_to_the_same(store: Store) -> Non
 def test_a_day_at_a_time_takes_no_more_memory_the_longer_it_goes(store: Store) -> None:
     held = [pa.total_allocated_bytes() for _ in store.iter_levels(*NAMES, as_="arrow")]
     assert len(held) == DAYS
-    assert max(held) < 2 * max(held[:10])
+    assert max(held) < 4 * max(held[:10]), "Arrow's threads may let go of a frame a moment later; all of them would be 365"
