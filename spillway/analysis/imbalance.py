@@ -39,8 +39,9 @@ def imbalances(
     sell_imbalance (booleans); and `whole`.
     BadValue: columns are missing, several instruments, a number of more than 15 digits, a tick that is none, percent
     outside 100 to 100000, a negative min_volume.
-    Source: TradingView, request.footprint(imbalance_percent) and Volume footprint charts, "Imbalance detection". ATAS,
-    Stacked Imbalance, differs: > instead of >=, its volume filter too, and it passes over prices that nobody traded at.
+    Source: TradingView, request.footprint(imbalance_percent) and Volume footprint charts, "Imbalance detection": 300 means
+    three times the other side, and as much is enough. ATAS, Stacked Imbalances, differs: > instead of >=, its volume filter
+    too, and it passes over prices that nobody traded at.
     """
     found = footprint_of(levels, tick=tick, **when)
     sides = _Sides.of(found, percent, min_volume, ignore_zero)

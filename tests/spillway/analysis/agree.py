@@ -49,9 +49,10 @@ def at(minute: int) -> pd.Timestamp:
 
 @st.composite
 def footprints(draw: st.DrawFn, apart: int = 40) -> pd.DataFrame:
-    """Few prices and few sizes, so that ties, gaps, single levels and one-sided ones are common; 0 to 8 decimals."""
+    """Few prices and few sizes, so that ties, gaps, single levels and one-sided ones are common; 0 to 8 decimals; some prices
+    are below 0, as those of spreads and of oil have been."""
     price_scale, size_scale = draw(st.integers(0, 8)), draw(st.integers(0, 8))
-    base = draw(st.sampled_from([0, 7, 1000, 123_456, 87_654_321]))
+    base = draw(st.sampled_from([0, 7, 1000, 123_456, 87_654_321, -5, -1000]))
     large = 10**12 - 1
     size = st.sampled_from([0, 0, 1, 1, 2, 3, 3, 9, 10, 30, 31, large]) if draw(st.booleans()) else st.integers(0, 50)
     cells = {}
@@ -224,11 +225,33 @@ def averages(frame: pd.DataFrame, found: Footprint, bar_of: BarOf, when: dict[st
     have = analysis.vwap(frame, bands=(1, 2.5), **when)
     starts(have, wanted)
     reach = float(frame["price_level"].max() - frame["price_level"].min())
-    close = max(float(frame["price_level"].max()) * 1e-14, reach * 1e-6)
+    close = max(float(frame["price_level"].abs().max()) * 1e-14, reach * 1e-6)
     for column, times in (("vwap", 0), ("upper_1", 1), ("lower_1", -1), ("upper_2.5", 2.5), ("lower_2.5", -2.5)):
         values = [float(mean + Decimal(times) * spread) for _, mean, spread, _ in wanted.values()]
         assert known(have, column) == pytest.approx(values, abs=close if times else close * 1e-4 + 1e-300, rel=1e-12), column
     same(have, "volume", (volume for *_, volume in wanted.values()))
+
+
+def agree_on_candles(minutes: pd.DataFrame, bar_of: BarOf, **when: Any) -> None:
+    """VWAP of bars, as TradingView draws it: minutes with open, high, low, close and total_volume."""
+    bars: dict[int, dict[str, Any]] = {}
+    for row in minutes.to_dict("records"):
+        high, low, close, volume = (Decimal(str(row[name])) for name in ("high", "low", "close", "total_volume"))
+        where = bar_of(int(row["timestamp"].timestamp()) // 60)
+        if where is not None:
+            bar = bars.setdefault(where[0], {"session": where[2], "high": high, "low": low, "volume": Decimal(0)})
+            bar |= {"high": max(bar["high"], high), "low": min(bar["low"], low), "close": close}
+            bar["volume"] += volume
+    have = analysis.vwap_of_bars(minutes, **when)
+    starts(have, bars)
+    points: dict[int, list[tuple[Decimal, Decimal]]] = {}
+    for bar, (_, found) in zip(bars.values(), have.iterrows(), strict=True):
+        since = points.setdefault(bar["session"], [])
+        since.append(((bar["high"] + bar["low"] + bar["close"]) / 3, bar["volume"]))
+        mean, spread, volume = reference.weighed(since)
+        assert found["vwap"] == pytest.approx(float(mean), rel=1e-12)
+        assert found["stdev"] == pytest.approx(float(spread), rel=1e-6, abs=float(mean) * 1e-12)
+        assert found["volume"] == float(volume)
 
 
 def total(rows: Rows) -> Decimal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -28,14 +29,22 @@ KNOWN = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tape:
-    """What a replayed store gives of it, its first 120 minutes: the references are slow."""
+    """What a replayed store gives of it: all, and its first 120 minutes with trades, for the references are slow."""
 
     name: str
-    levels: pd.DataFrame
-    minutes: pd.DataFrame
+    all_levels: pd.DataFrame
+    all_minutes: pd.DataFrame
     tick: Decimal
+
+    @cached_property
+    def minutes(self) -> pd.DataFrame:
+        return self.all_minutes.iloc[:120]
+
+    @cached_property
+    def levels(self) -> pd.DataFrame:
+        return self.all_levels.loc[self.all_levels["timestamp"] <= self.minutes["timestamp"].iloc[-1]]
 
     @property
     def span(self) -> list[int]:
@@ -45,7 +54,7 @@ class Tape:
 
 @pytest.fixture(
     scope="module",
-    params=[KNOWN[0], *(pytest.param(tape, marks=pytest.mark.long) for tape in KNOWN[1:])],
+    params=[*KNOWN[:2], *(pytest.param(tape, marks=pytest.mark.long) for tape in KNOWN[2:])],
     ids=lambda p: p[0].rpartition("/")[2],
 )
 def tape(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tape]:
@@ -58,8 +67,8 @@ def tape(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         pytest.skip("the recorded trades are not on this machine")
     succeed("replay", path, "--venue", venue, "--symbol", symbol, "--data", data)
     with spillway.open(data) as store:
-        minutes, levels = store.minutes(venue, symbol).iloc[:120], store.levels(venue, symbol)
-    yield Tape(name, levels[levels["timestamp"] <= minutes["timestamp"].iloc[-1]], minutes, Decimal(tick))
+        minutes, levels = store.minutes(venue, symbol), store.levels(venue, symbol)
+    yield Tape(name, levels, minutes, Decimal(tick))
 
 
 def test_its_tick_is_found(tape: Tape) -> None:
@@ -86,6 +95,27 @@ def test_sums_agree_with_the_reference(tape: Tape) -> None:
 
 def test_naked_points_of_control_agree_with_the_reference(tape: Tape) -> None:
     agree.agree_on_tests(tape.levels, tape.tick * 50, reference.fixed(60), every="1h")
+
+
+def test_the_average_of_bars_agrees_with_the_reference_by_tokyo_sessions(tape: Tape) -> None:
+    minutes = tape.all_minutes
+    bounds = [int(minutes["timestamp"].iloc[n].timestamp()) // 60 for n in (0, -1)]
+    bar_of = reference.in_sessions(range(bounds[0], bounds[1] + 1, 720), "09:00", "Asia/Tokyo", None, 240)
+    agree.agree_on_candles(minutes, bar_of, every="4h", session=Session("09:00", "Asia/Tokyo"))
+
+
+def test_all_of_the_tape_agrees_with_the_reference_by_days_in_coarse_rows(tape: Tape) -> None:
+    levels = analysis.regroup(tape.all_levels, tick=tape.tick * 1000, every="30m")  # which itself agrees, see above
+    for name in ("buy_volume", "sell_volume", "total_volume", "trade_count"):
+        exact = [Decimal(str(value)) for value in tape.all_levels[name]]
+        assert sum(exact) == sum(Decimal(str(value)) for value in levels[name])
+    bounds = [int(levels["timestamp"].iloc[n].timestamp()) // 60 for n in (0, -1)]
+    bar_of = reference.in_sessions(range(bounds[0], bounds[1] + 1, 720), "18:00", "America/New_York", None, None)
+    futures_day = Session("18:00", "America/New_York")
+    agree.agree_on_levels(levels, tape.tick * 1000, bar_of, every="session", session=futures_day)
+    agree.agree_on_tests(levels, tape.tick * 1000, bar_of, every="session", session=futures_day)
+    by_hour = reference.in_sessions(range(bounds[0], bounds[1] + 1, 720), "18:00", "America/New_York", None, 60)
+    agree.agree_on_sums(levels, by_hour, every="1h", session=futures_day)
 
 
 def test_what_levels_sum_to_is_what_the_minutes_say(tape: Tape) -> None:

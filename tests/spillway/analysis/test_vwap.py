@@ -30,6 +30,13 @@ def test_the_formula_by_hand() -> None:
     assert have["volume"].tolist() == [3.0, 6.0]
 
 
+def test_with_a_tick_each_row_counts_at_its_lower_edge() -> None:
+    frame = agree.levels([(0, "10.1", "1", "0"), (0, "10.4", "1", "0"), (0, "10.9", "2", "0")])
+    assert analysis.vwap(frame)["vwap"].tolist() == pytest.approx([10.575])
+    assert analysis.vwap(frame, tick="0.5")["vwap"].tolist() == pytest.approx([10.25])
+    assert analysis.vwap(frame, tick="0.5")["stdev"].tolist() == pytest.approx([0.25])
+
+
 def test_it_begins_anew_with_each_session() -> None:
     midnight = 1440 - 10 * 60 - 40
     frame = agree.levels([(midnight - 1, "10", "1", "0"), (midnight, "20", "1", "0")])
