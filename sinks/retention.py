@@ -7,15 +7,17 @@ reader sees a day whole or not at all, and a run after a crash finishes what the
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from typing import TypeVar
 
 from pipeline import crash
-from pipeline.errors import StorageError
+from pipeline.errors import DiskFull, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import day_of, day_text
 from sinks import durable, removed, signed
@@ -23,9 +25,10 @@ from sinks.archive import Archive
 from sinks.manifest import KINDS, Manifest, month_of
 from sinks.minute_files import MinuteFiles
 from sinks.part_writing import put, remove
-from sinks.removed import Removal
+from sinks.removed import Removal, Removed
 
 FOREVER = 1 << 40  # minutes
+ROOM = 1 << 20  # bytes: more than the record of ten years of days
 _T = TypeVar("_T")
 
 
@@ -98,6 +101,7 @@ class Retention:
         self.archive = archive
         self.problems: list[str] = []  # instruments that were passed over: what is damaged must not stop the others
         self._layout, self._catalog = archive.layout, archive.catalog
+        self._room = archive.root / ".room"
 
     def units(self) -> list[Unit]:
         """All days and merged months that count."""
@@ -112,9 +116,16 @@ class Retention:
             days = {day_text(day.day): day.generation for day in unit.days}
             record = removed.load(self._layout, unit.instrument) or removed.empty(unit.instrument)
             record = record.with_(Removal(at, expiry.why, days, unit.minutes, unit.bytes))
-            put(self._layout.removed(unit.instrument), signed.encode(record), self.archive.root)
+            self._record(record, self._layout.removed(unit.instrument))
             crash.point("retention.recorded")
             self._delete(unit.instrument, sorted(day.day for day in unit.days))
+
+    def hold_room(self) -> None:
+        """Sets the room aside that a record takes, so that what frees a disk can begin on a full one; there it does nothing."""
+        with durable.job_lock(self.archive.root, "compact"), suppress(DiskFull):
+            durable.remove_stale([self.archive.root])
+            if not self._room.exists():
+                durable.replace_durably(self._room, os.urandom(ROOM))  # zeros may take no room at all
 
     def finish(self) -> int:
         """Deletes what a dead run recorded and didn't come to delete; says how many files those were."""
@@ -122,6 +133,15 @@ class Retention:
             return sum(self._each(lambda i: self._delete(i, self._catalog.removed_days(i))))
 
     # --- inside ---------------------------------------------------------------------------------------------------------
+
+    def _record(self, record: Removed, path: Path) -> None:
+        try:
+            put(path, signed.encode(record), self.archive.root)
+        except DiskFull:
+            if not self._room.exists():
+                raise
+            self._room.unlink(missing_ok=True)
+            put(path, signed.encode(record), self.archive.root)
 
     def _each(self, work: Callable[[Instrument], _T]) -> list[_T]:
         found = []

@@ -67,6 +67,8 @@ def _remove(app: App, now_ns: int, dry_run: bool) -> Swept:
     for expiry in found:
         if not (dry_run or expiry.stays):
             job.remove(expiry, at)
+    if not dry_run and app.archive.root.is_dir():
+        job.hold_room()
     return Swept(found, job.problems)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipeline.errors import JobRunning, StorageError
+from pipeline.errors import DiskFull, JobRunning, StorageError
 from pipeline.instrument import Instrument
 from pipeline.minute import MINUTES_PER_DAY
 from sinks import durable, removed
-from sinks.retention import Expiry, Limits, Retention, Unit, expired
+from sinks.retention import ROOM, Expiry, Limits, Retention, Unit, expired
 from sinks.verify import Verifier, Wanted
 from tests.pipeline.builders import BTC
 from tests.sinks.days import FIRST_OF_MONTH, LATE, MONTH, Store, compacted_month, late_month, random_minute, tree
@@ -171,6 +172,47 @@ def test_a_day_that_is_filled_again_after_it_was_removed_counts_again(store: Sto
     assert store.archive.catalog.removed_days(BTC) == []
     sweep(store, Limits(keep_days=1), FIRST_OF_MONTH + 2)
     assert store.archive.catalog.removed_days(BTC) == [FIRST_OF_MONTH]
+
+
+def fill(disk: Path) -> None:
+    """Leaves not a byte."""
+    with (disk / "ballast").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+
+
+@pytest.mark.privileged
+@pytest.mark.parametrize("limits", [Limits(keep_days=1), Limits(max_bytes=1)], ids=["age", "budget"])
+def test_on_a_disk_without_a_byte_left_it_makes_room_all_the_same(limits: Limits, small_disk: Callable[..., Path]) -> None:
+    small = Store(small_disk("4m"))
+    compacted_month(small)
+    late = random_minute(LATE, revision=2)
+    small.put(late)  # its day waits for a compaction, which has no room
+    retention(small).hold_room()
+    fill(small.folder)
+    with pytest.raises(DiskFull):
+        small.put(random_minute(LATE + 1))
+    assert len(sweep(small, limits, FIRST_OF_MONTH + 100)) == 3
+    assert small.archive.days(BTC) == [LATE // MINUTES_PER_DAY], "what is not compacted stays"
+    assert small.files.load(BTC, LATE) == late
+    assert not (small.archive.root / ".room").exists()
+    (small.folder / "ballast").unlink()
+    for _ in range(2):
+        retention(small).hold_room()
+        assert (small.archive.root / ".room").stat().st_size == ROOM
+    small.compactor.compact_day(BTC, LATE // MINUTES_PER_DAY)
+    assert small.holds([late])
+    assert Verifier(small.files, small.archive).verify(Wanted(0, 1 << 30)).damages == []
+
+
+@pytest.mark.privileged
+def test_without_the_room_it_says_that_the_disk_is_full_and_removes_nothing(small_disk: Callable[..., Path]) -> None:
+    small = Store(small_disk("4m"))
+    minutes = compacted_month(small)
+    fill(small.folder)
+    with pytest.raises(DiskFull, match=r"removed\.json: can't be written: the disk is full"):
+        sweep(small, Limits(keep_days=1), FIRST_OF_MONTH + 100)
+    assert small.holds(minutes)
 
 
 def test_what_changed_since_it_was_looked_at_stays(store: Store) -> None:
