@@ -15,10 +15,11 @@ from typing import Any, Self
 import pyarrow as pa
 
 from pipeline.instrument import Instrument
+from pipeline.trading.minute_ref import MinuteRef
 from sinks.archive import Archive, Prices
 from sinks.manifest import Kind
 from sinks.minute_files import MinuteFiles
-from spillway import coverage, frames
+from spillway import coverage, frames, lineage
 from spillway.answers import Answers, IncompleteWarning
 from spillway.frames import LAZY_KINDS, PANDAS, Scan
 from spillway.gap_table import gap_table
@@ -196,6 +197,21 @@ class Store:
         trades around it, UTC), state, how (what became of it), found, ended. `state`: only "open", "repaired" or "lost"."""
         wanted = self._wanted(venue, symbol, start, end, during, last, as_)
         return wanted.frame(lambda i, first, until: gap_table(self._settings.ledger_url, i, first, until, state))
+
+    def lineage(
+        self,
+        venue: str,
+        symbol: str,
+        start: TimeLike = None,
+        end: TimeLike = None,
+        *,
+        during: str | date | None = None,
+        last: DurationLike = None,
+    ) -> list[MinuteRef]:
+        """The minutes of a range as they are now, with revision and checksum: for a decision, to tell what it was made from."""
+        names = list(lineage.COLUMNS)
+        found = self.minutes(venue, symbol, start, end, during=during, last=last, columns=names, as_=frames.ARROW)
+        return lineage.references(Instrument(venue, symbol), found)
 
     def verify(self, venue: str | None = None, symbol: str | None = None, *, deep: bool = False) -> Report:
         """Reads minute files and archive again, as `spillway verify` does, and tells what is damaged."""
