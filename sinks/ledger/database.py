@@ -21,9 +21,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemy
 from pipeline.errors import BadValue, NotAllowed, SpillwayError, StorageError
 from sinks.ledger.commits import Commits
 from sinks.ledger.migrate import migrate, migrations, newest, require_known, version
-from sinks.ledger.postgresql import PostgresEngine
+from sinks.ledger.postgresql import POOL_SIZE, PostgresEngine
 from sinks.ledger.prepared import Addition, Question
+from sinks.ledger.redis.connection import SharedRedis
 from sinks.ledger.sqlite import MemoryEngine, SqliteEngine, driver_of
+from sinks.ledger.wakeups import Bell, bell_of
 
 MEMORY = "memory://"
 Adding: TypeAlias = Callable[[Connection, Mapping[str, Sequence[Any]]], None]
@@ -34,8 +36,16 @@ _SUCH_AS = "sqlite:///data/ledger.db, postgresql://user@host/db or memory://"
 class Database:
     """A database with our schema. Opened to write, it is made and brought up to date; opened to read, nothing is changed."""
 
-    def __init__(self, url: str, *, read_only: bool = False, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self._engine = _engine(url, read_only)
+    def __init__(
+        self,
+        url: str,
+        *,
+        read_only: bool = False,
+        clock_ns: Callable[[], int] = time.time_ns,
+        pool_size: int = POOL_SIZE,
+    ) -> None:
+        self._engine = _engine(url, read_only, pool_size)
+        self._to_tell: list[Callable[[], None]] = []
         self._commits = Commits(self._engine)
         self._here = threading.local()
         self._known = migrations(self._engine.name)
@@ -84,6 +94,8 @@ class Database:
         except BaseException:  # also one of the commit
             self._undo(0)
             raise
+        for told in self._to_tell:
+            told()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -146,6 +158,15 @@ class Database:
     def schema(self) -> int:
         """The version of the schema that this Spillway makes."""
         return newest(self._known)
+
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Has `tell` called after each commit. It must neither fail nor take long."""
+        self._to_tell.append(tell)
+
+    def bell(self, redis: SharedRedis | None = None) -> Bell:
+        """What rings when anyone commits: see `wakeups.py`."""
+        with self._explained():
+            return bell_of(self._engine, redis)
 
     def when_undone(self, undo: Callable[[], None]) -> None:
         """Has `undo` called if the transaction that this thread is in, if any, is rolled back."""
@@ -216,7 +237,7 @@ def _add(connection: Connection, insert: Insert, columns: Mapping[str, Sequence[
     connection.execute(insert, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
-def _engine(url: str, read_only: bool) -> SqliteEngine | PostgresEngine:
+def _engine(url: str, read_only: bool, pool_size: int) -> SqliteEngine | PostgresEngine:
     if url == MEMORY:
         return MemoryEngine()
     try:
@@ -227,6 +248,6 @@ def _engine(url: str, read_only: bool) -> SqliteEngine | PostgresEngine:
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         return SqliteEngine(Path(str(parsed.database)), read_only=read_only)
     if kind == "postgresql":
-        return PostgresEngine(parsed)
+        return PostgresEngine(parsed, pool_size=pool_size)
     shown = parsed.render_as_string(hide_password=True)
     raise BadValue(f"the ledger's URL {shown}: expected such as {_SUCH_AS}")

@@ -9,6 +9,7 @@ from typing import Self
 
 from sinks.ledger.accounts import Accounts
 from sinks.ledger.balances import Balances
+from sinks.ledger.changes import Changes
 from sinks.ledger.conditions import Conditions
 from sinks.ledger.database import Database
 from sinks.ledger.decisions import Decisions
@@ -17,6 +18,9 @@ from sinks.ledger.klines import KlineBook
 from sinks.ledger.orders import Orders
 from sinks.ledger.performance import Performance
 from sinks.ledger.positions import Positions
+from sinks.ledger.postgresql import POOL_SIZE
+from sinks.ledger.redis.announcer import Announcer
+from sinks.ledger.redis.connection import SharedRedis
 from sinks.ledger.strategies import Strategies
 from sinks.ledger.trades import Trades
 from sinks.ledger.transactions import Transactions
@@ -40,6 +44,8 @@ class Ledger:
         self.positions = Positions(database)
         self.orders = Orders(database, self.trades, self.positions, self.transactions)
         self.performance = Performance(database)
+        self.changes = Changes(database)
+        self._announcer: Announcer | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -53,9 +59,17 @@ class Ledger:
         with self._database.reading():
             yield
 
+    def announce(self, redis: SharedRedis) -> None:
+        """Tells all who follow the changes on this Redis whenever this ledger wrote something. Ends with `close`."""
+        if self._announcer is None:
+            self._announcer = Announcer(redis)
+            self._database.when_written(self._announcer.ring)
+
     def close(self) -> None:
-        """Closes the database."""
+        """Closes the database, once what was written is announced."""
         self._database.close()
+        if self._announcer:
+            self._announcer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -64,9 +78,12 @@ class Ledger:
         self.close()
 
 
-def open_ledger(url: str) -> Ledger:
-    """A ledger to write and read, made and brought up to date where need be. BadValue, StorageError."""
-    return Ledger(Database(url))
+def open_ledger(url: str, *, pool_size: int = POOL_SIZE) -> Ledger:
+    """A ledger to write and read, made and brought up to date where need be. BadValue, StorageError.
+
+    `pool_size`: connections to PostgreSQL at most.
+    """
+    return Ledger(Database(url, pool_size=pool_size))
 
 
 def read_ledger(url: str) -> Ledger | None:

@@ -12,6 +12,7 @@ from pipeline.errors import AlreadyExists, BadValue, DiskFull, Missing, Spillway
 
 SCHEMA = "trading"
 CONNECT_S = 5
+POOL_SIZE = 10  # connections at most
 _TURN = 0x5350494C4C  # "SPILL": what our writers lock
 _DISK_FULL = "53100"
 _REFUSED: dict[str, type[SpillwayError]] = {"23505": AlreadyExists, "23503": Missing, "23001": Missing}
@@ -23,12 +24,14 @@ class PostgresEngine:
     name = "postgresql"
     exists = True  # what can't be reached is an error, not an empty ledger
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, pool_size: int = POOL_SIZE) -> None:
         driver = url.set(drivername="postgresql+psycopg")
         self.where = url.render_as_string(hide_password=True)
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
-            self._writer = create_engine(driver, connect_args=options, pool_pre_ping=True)
+            self._writer = create_engine(
+                driver, connect_args=options, pool_pre_ping=True, pool_size=pool_size, max_overflow=0
+            )
             snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # as on SQLite
             self.reader = self._writer.execution_options(**snapshot)
             self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")

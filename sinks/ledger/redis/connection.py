@@ -21,6 +21,7 @@ from pipeline.errors import BadValue, RedisUnavailable
 from pipeline.window import masked
 
 PREFIX = "trading:"  # of all our keys and channels: the ACL user may touch no other
+CHANGES = PREFIX + "changes"  # the channel on which writers of a ledger say so
 POOL_SIZE = 10
 TIMEOUT_S = 5.0
 RETRIES = 3
