@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select
 from sqlalchemy import update as sql_update
 
-from pipeline.errors import AlreadyExists, BadValue, Missing
+from pipeline.errors import AlreadyExists, BadValue, Missing, StorageError
 from pipeline.trading import exact
 from pipeline.trading.performance import PerformanceMetrics
 from sinks.ledger.database import Database
@@ -154,10 +154,16 @@ class Performance:
         if (limit is not None and limit < 0) or offset < 0:
             raise BadValue(f"limit {limit}, offset {offset}: expected 0 or more")
         question = _SELECT.where(*where).order_by(T.c.account_id, T.c.date).limit(limit).offset(offset or None)
-        return _entities(self._database.answer(question))
+        return self._read(self._database.answer(question))
 
     def _first(self, where: Sequence[ColumnElement[bool]], *order: ColumnElement[Any]) -> PerformanceMetrics | None:
-        return next(iter(_entities(self._database.answer(_SELECT.where(*where).order_by(*order).limit(1)))), None)
+        return next(iter(self._read(self._database.answer(_SELECT.where(*where).order_by(*order).limit(1)))), None)
+
+    def _read(self, rows: Sequence[Row[Any]]) -> list[PerformanceMetrics]:
+        try:
+            return [PerformanceMetrics(**dict(zip(_NAMES, row, strict=True))) for row in rows]
+        except BadValue as error:
+            raise StorageError(f"{self._database.where}: what is stored can't be: {error}") from None
 
     def _is_stored(self, metrics: PerformanceMetrics) -> bool:
         return self.exists(metrics.account_id, metrics.date)
@@ -170,10 +176,6 @@ class Performance:
         else:
             same = (T.c.account_id == metrics.account_id, T.c.date == metrics.date)
             connection.execute(sql_update(T).where(*same).values(row))
-
-
-def _entities(rows: Sequence[Row[Any]]) -> list[PerformanceMetrics]:
-    return [PerformanceMetrics(**dict(zip(_NAMES, row, strict=True))) for row in rows]
 
 
 def _mean(values: Sequence[Decimal | None]) -> Decimal | None:
