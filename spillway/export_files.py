@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from sinks import durable
 
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"  # the wide ones too: some spreadsheets read them so
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _AT_ONCE = 1 << 16  # rows
 _TIME = "%Y-%m-%dT%H:%M:%SZ"

@@ -118,7 +118,10 @@ def test_what_is_no_number_is_null() -> None:
     assert json.loads(sink.getvalue().to_pybytes()) == [{"x": 1.5, "s": 'a"b\n'}, {"x": None, "s": None}, {"x": None, "s": "ü"}]
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "=cmd|' /C calc'!A0"])
+@pytest.mark.parametrize(
+    "name",
+    ["=1+1", "+cmd", "-cmd", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "\uff1d1+1", "\uff20SUM(A1)"],
+)
 def test_a_csv_cell_is_never_a_formula(name: str, tmp_path: Path) -> None:
     one = minute({60_000: (1, 0, 1, 1)}, first_trade_id=name, last_trade_id="-17")
     export(stored(tmp_path / "data", [one], compacted=False), tmp_path / "out.csv", what="minutes")

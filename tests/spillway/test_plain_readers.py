@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pandas.testing as pdt
 import polars as pl
 import pytest
 
 import spillway
 from pipeline.instrument import Instrument
-from tests.pipeline.builders import START
-from tests.sinks.days import random_day
+from tests.pipeline.builders import BTC, START
+from tests.sinks.days import FIRST_OF_MONTH, MONTH, ODD, Store, random_day
 from tests.spillway.kept import stored
 
 KRAKEN = Instrument("kraken", "BTC/USD")
@@ -36,6 +38,11 @@ def queried(sql: str) -> list[Any]:
     """What DuckDB's own call gives."""
     with duckdb.connect() as database:
         return database.execute(sql).fetchall()
+
+
+def in_duckdb(sql: str) -> pd.DataFrame:
+    with duckdb.connect() as database:
+        return database.execute(sql).df()
 
 
 def wanted(folder: Path, what: str) -> pd.DataFrame:
@@ -82,6 +89,57 @@ def test_duckdb(what: str, folder: Path) -> None:
     ((rows, trades),) = queried(f"select count(*), sum(trade_count) from {source} where venue = 'kraken'")
     mine = want[want["venue"] == "kraken"]
     assert (rows, trades) == (len(mine), mine["trade_count"].sum())
+
+
+# --- names of any kind, days and merged months together ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instruments of which each name is written otherwise in a path, a day alone and a merged month each."""
+    store = Store(tmp_path_factory.mktemp("odd"))
+    starts = (FIRST_OF_MONTH * 1440, (FIRST_OF_MONTH + 1) * 1440, (FIRST_OF_MONTH + 40) * 1440)
+    for instrument in NAMES:
+        store.put(*(m for start in starts for m in random_day(5, instrument=instrument, start=start)))
+        for day in store.files.days(instrument):
+            store.compactor.compact_day(instrument, day)
+        assert store.merger.merge_month(instrument, MONTH).written
+    return store.folder
+
+
+NAMES = (KRAKEN, BTC, Instrument("okx", "BTC-USDT"), *ODD[1:], Instrument("kraken", "A%2FB=1 +"))
+PAIRS = sorted((i.venue, i.symbol) for i in NAMES)
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "pandas": pd.read_parquet,
+    "Polars": lambda folder: pl.scan_parquet(folder, hive_partitioning=True).collect().to_pandas(),
+    "DuckDB": lambda folder: in_duckdb(f"from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("what", ["levels", "minutes"])
+def test_all_three_decode_each_name_and_read_days_and_months_each_once(what: str, reader: str, odd: Path) -> None:
+    found = READERS[reader](odd / "archive" / what)
+    assert sorted(map(tuple, found[["venue", "symbol"]].drop_duplicates().to_numpy().tolist())) == PAIRS
+    assert sorted(found["date"].astype(str).str[:10].unique()) == ["2023-11-01", "2023-12-11"]
+    want = wanted(odd, what)
+    keys = ["venue", "symbol", "timestamp", *(["price_level"] if what == "levels" else [])]
+    columns = [*keys, *SUMS, "trade_count"]
+    pdt.assert_frame_equal(in_order(found, keys)[columns], in_order(want, keys)[columns], check_exact=True)
+
+
+def in_order(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The libraries differ in how they hold texts and time zones, and in which file they read first."""
+    times = frame["timestamp"].dt.tz_convert("UTC").dt.as_unit("us")
+    names = {name: frame[name].astype(object) for name in ("venue", "symbol")}
+    return frame.assign(timestamp=times, **names).sort_values(keys, ignore_index=True)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_filter_by_time_is_right_for_days_and_months_alike(reader: str, odd: Path) -> None:
+    found = READERS[reader](odd / "archive" / "minutes")
+    second = found[(found["timestamp"] >= "2023-11-02") & (found["timestamp"] < "2023-11-03")]
+    assert len(second) == 5 * len(NAMES)
 
 
 def test_exact_sums_are_exact_in_duckdb(folder: Path) -> None:
