@@ -44,7 +44,7 @@ class Tape:
 
     @cached_property
     def levels(self) -> pd.DataFrame:
-        return self.all_levels.loc[self.all_levels["timestamp"] <= self.minutes["timestamp"].iloc[-1]]
+        return self.all_levels.query("timestamp <= @until", local_dict={"until": self.minutes["timestamp"].iloc[-1]})
 
     @property
     def span(self) -> list[int]:
