@@ -103,11 +103,10 @@ class Changes:
         A lost connection is made again; nothing is missed or given twice. `redis`: wait for what writers announce there (see
         `Ledger.announce`). Close the iterator, or set `stop` and let it end. Stale as in `since`; BadValue.
         """
-        if unknown := sorted(set(kinds) - set(KINDS)):
-            raise BadValue(f"kind of change {unknown[0]!r}: expected one of {', '.join(KINDS)}")
+        wanted = checked_kinds(kinds)
         last = self.latest() if after is None else after
         batches = self.follow_batches(last, stop or threading.Event(), redis)
-        return _each(batches, frozenset(kinds))
+        return _each(batches, wanted)
 
     def follow_batches(
         self, last: int, stop: threading.Event, redis: SharedRedis | None = None
@@ -122,6 +121,13 @@ class Changes:
                     yield batch
         finally:
             ear.close()
+
+
+def checked_kinds(kinds: Collection[str]) -> frozenset[str]:
+    """Kinds of entities whose changes are told. BadValue for any other."""
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise BadValue(f"kind of change {unknown[0]!r}: expected one of {', '.join(KINDS)}")
+    return frozenset(kinds)
 
 
 def _each(batches: Batches, kinds: Collection[str]) -> Generator[Change, None, None]:
