@@ -10,19 +10,20 @@ from collections.abc import Callable, Coroutine
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
-import orjson
 import typer
 
-from pipeline.errors import BadValue, SpillwayError
+from pipeline.errors import BadValue
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import minute_text
 from sinks.ledger.gap import GapState
+from spillway import ledger_cli
 from spillway.app import App, opened
+from spillway.command import ConfigOption, DataOption, JsonOption, complain, guarded, leave, settings_of, show
 from spillway.log import set_up_logging
 from spillway.progress import progress
-from spillway.settings import Settings, load_settings
+from spillway.settings import Settings
 
 app = typer.Typer(
     name="spillway",
@@ -33,19 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(ledger_cli.app)
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file, such as config/spillway.yaml.", show_default=False)
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Data folder; wins over the settings file.", show_default=False)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 VenueOption = Annotated[str, typer.Option("--venue", help="The venue, such as binance.")]
 SymbolOption = Annotated[str, typer.Option("--symbol", help="The venue's own symbol, such as BTCUSDT or BTC/USD.")]
-
-
-T = TypeVar("T")
 
 
 class What(StrEnum):
@@ -88,7 +80,7 @@ def demo(
     """The whole job with no network: an exchange on loopback, three days by their clock, and the proof that none is lost."""
     from spillway.demo import run_demo
 
-    _exit(asyncio.run(run_demo(data, as_json)))
+    leave(asyncio.run(run_demo(data, as_json)))
 
 
 @app.command(epilog="Example: spillway run -c config/spillway.yaml")
@@ -105,7 +97,7 @@ def run(
     """
     from spillway.service import run_service
 
-    _with_app(_settings(config, data), lambda app: run_service(app, most=max_instruments))
+    _with_app(settings_of(config, data), lambda app: run_service(app, most=max_instruments))
 
 
 @app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")
@@ -138,10 +130,10 @@ def replay(
                 price_group=_decimal("--price-group", price_group),
                 progress=lambda tape, done, total, rows: report(tape, done, total, f"{rows:,} trades"),
             )
-        _print(job.as_dict(summary), job.describe(summary), as_json)
+        show(job.as_dict(summary), job.describe(summary), as_json)
         _report_failures(summary.failures)
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway backfill --venue binance --symbol BTCUSDT --from 2024-10-23 --to 2024-10-24")
@@ -162,10 +154,10 @@ def backfill(
     async def work(app: App) -> None:
         with progress(quiet=as_json) as report:
             summary = await job.backfill(app, instrument, start, end, progress=report)
-        _print(job.as_dict(summary), job.describe(summary), as_json)
+        show(job.as_dict(summary), job.describe(summary), as_json)
         _report_failures(summary.failures)
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway spill --all --data data")
@@ -181,14 +173,14 @@ def spill(
     async def work(app: App) -> None:
         with progress(quiet=as_json) as report:
             result = await spill_now(app, everything, lambda done, total: report("spill", done, total))
-        _print(
+        show(
             {"spilled": result.written, "bytes": result.bytes, "early": result.early, "failed": len(result.failures)},
             [f"{result.written:,} minutes spilled, {result.bytes:,} bytes"],
             as_json,
         )
         _report_failures(result.failures)
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway compact --data data")
@@ -212,15 +204,15 @@ def compact(
         if dry_run:
             due = await due_now(app, months=merge)
             lines = [*map(str, due)] or ["nothing to compact or to merge"]
-            return _print({"dry_run": True, "due": [one.as_dict() for one in due]}, lines, as_json)
+            return show({"dry_run": True, "due": [one.as_dict() for one in due]}, lines, as_json)
         with progress(quiet=as_json) as report:
             days = await compact_finished(app, progress=lambda done, total: report("compact", done, total, "days"))
             months = await merge_months(app, progress=lambda done, total: report("merge", done, total, "months"), wanted=merge)
         told = {"days": [as_dict(day) for day in days], "months": [month.as_dict() for month in months]}
-        _print(told, [*describe(days), *map(str, months)], as_json)
-        _complain([*(p for day in days for p in day.problems), *(month.problem for month in months if month.problem)])
+        show(told, [*describe(days), *map(str, months)], as_json)
+        complain([*(p for day in days for p in day.problems), *(month.problem for month in months if month.problem)])
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway retention --dry-run")
@@ -237,10 +229,10 @@ def retention(
         swept = await remove_expired(app, dry_run=dry_run)
         warnings = await disk_warnings(app)
         told = {"dry_run": dry_run, "removed": [as_dict(expiry) for expiry in swept.found], "warnings": warnings}
-        _print(told, [*describe(swept.found, dry_run=dry_run), *warnings], as_json)
-        _complain(swept.problems)
+        show(told, [*describe(swept.found, dry_run=dry_run), *warnings], as_json)
+        complain(swept.problems)
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway verify --venue binance --symbol BTCUSDT --from 2024-10-01")
@@ -261,12 +253,12 @@ def verify(
     def work() -> None:
         with progress(quiet=as_json) as report:
             what = job.What(venue, symbol, start, end, deep)
-            found = job.verify(_settings(config, data), what, lambda done, total: report("verify", done, total))
-        _print(job.as_dict(found, files=files), job.describe(found, files=files), as_json)
+            found = job.verify(settings_of(config, data), what, lambda done, total: report("verify", done, total))
+        show(job.as_dict(found, files=files), job.describe(found, files=files), as_json)
         if found.damages:
-            _exit(1)
+            leave(1)
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command(epilog="Example: spillway status --json")
@@ -276,9 +268,9 @@ def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
 
     async def work(app: App) -> None:
         found = await gather(app)
-        _print(found, describe(found), as_json)
+        show(found, describe(found), as_json)
 
-    _with_app(_settings(config, data), work)
+    _with_app(settings_of(config, data), work)
 
 
 @app.command(epilog="Example: spillway gaps --venue binance --symbol BTCUSDT --state lost --minutes")
@@ -299,10 +291,10 @@ def gaps(
 
     def work() -> None:
         wanted = job.Wanted(venue, symbol, state, start, end, limit)
-        found = job.gather(_settings(config, data), wanted, minutes=minutes)
-        _print(found, job.describe(found, _width()), as_json)
+        found = job.gather(settings_of(config, data), wanted, minutes=minutes)
+        show(found, job.describe(found, _width()), as_json)
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command(epilog="Example: spillway export --venue binance --symbol BTCUSDT --what bars --every 5m -o bars.parquet")
@@ -328,9 +320,9 @@ def export(
 
     instrument = _instrument(venue, symbol)
     name = layout.value if layout else None
-    wanted = _guarded(lambda: Export(instrument, output, what.value, start, end, every, name, whole_only))
+    wanted = guarded(lambda: Export(instrument, output, what.value, start, end, every, name, whole_only))
     with progress() as report:
-        done = _guarded(lambda: export_range(_settings(config, data), wanted, report))
+        done = guarded(lambda: export_range(settings_of(config, data), wanted, report))
     typer.echo("\n".join([f"{done.rows:,} rows written to {output}", *done.notes]))
 
 
@@ -370,12 +362,12 @@ def plot(
         drawing = job.Drawing(
             instrument, output, what.value, start, end, last, every, height, colour.value, percent, size=pixels
         )
-        with Store(_settings(config, data)) as store:
+        with Store(settings_of(config, data)) as store:
             picture = job.draw(store, drawing)
         picture.save(output)
         return picture
 
-    typer.echo(f"{_guarded(work).view.title}: {output}")
+    typer.echo(f"{guarded(work).view.title}: {output}")
 
 
 def main() -> None:
@@ -387,12 +379,8 @@ def main() -> None:
 # --- inside -----------------------------------------------------------------------------------------------------------------
 
 
-def _settings(config: Path | None, data: Path | None) -> Settings:
-    return _guarded(lambda: load_settings(config, data))
-
-
 def _instrument(venue: str, symbol: str) -> Instrument:
-    return _guarded(lambda: Instrument(venue, symbol))
+    return guarded(lambda: Instrument(venue, symbol))
 
 
 def _columns(text: str | None) -> dict[str, str] | None:
@@ -421,7 +409,7 @@ def _with_app(settings: Settings, work: Callable[[App], Coroutine[Any, Any, None
         async with opened(settings) as parts:
             await work(parts)
 
-    _guarded(lambda: _run(inside()))
+    guarded(lambda: _run(inside()))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -436,39 +424,10 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-def _guarded(work: Callable[[], T]) -> T:
-    """Runs `work`; an error of ours becomes one line and a non-zero exit."""
-    try:
-        return work()
-    except SpillwayError as error:
-        _exit(1, str(error))
-    except KeyboardInterrupt:
-        _exit(130, "interrupted")
-
-
 def _width() -> int | None:
     """How wide the terminal is, if there is one."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _report_failures(failures: list[Any]) -> None:
-    _complain([f"{f.instrument} {minute_text(f.minute)}: {f.error}" for f in failures])
-
-
-def _complain(lines: list[str]) -> None:
-    if lines:
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        _exit(1, lines[0] + more)
-
-
-def _exit(code: int, message: str = "") -> NoReturn:
-    if message:
-        print(f"spillway: {message}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def _print(as_dict: dict[str, Any], lines: list[str], as_json: bool) -> None:
-    if as_json:
-        typer.echo(orjson.dumps(as_dict, default=str, option=orjson.OPT_INDENT_2).decode())
-    else:
-        typer.echo("\n".join(lines))
+    complain([f"{f.instrument} {minute_text(f.minute)}: {f.error}" for f in failures])

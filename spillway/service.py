@@ -18,7 +18,7 @@ from pipeline.instrument import Instrument
 from pipeline.schedule import Job, Schedule
 from pipeline.trade import NS_PER_S
 from sinks.ledger.ledger import Ledger, open_ledger
-from spillway import retention
+from spillway import ledger_backups, retention
 from spillway.app import App
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
@@ -131,6 +131,7 @@ class Service:
             Job("reconcile", RECONCILE_S, self._reconcile),
             Job("spill", times.spill_every_s, self._spill),
             Job("compact", times.compact_every_s, self._compact),
+            Job("ledger backup", ledger_backups.LOOK_S, self._back_up),
         ]
         return Schedule(jobs, lambda name, error: log.error("job failed", job=name, error=str(error)))
 
@@ -168,6 +169,17 @@ class Service:
                 log.warning(line)
         except JobRunning as running:
             log.info("compaction skipped", reason=str(running))
+
+    async def _back_up(self, now_ns: int) -> None:
+        if self.ledger is None:
+            return
+        try:
+            done = await asyncio.to_thread(ledger_backups.back_up_when_due, self.app.settings, self.ledger.database)
+        except JobRunning as running:
+            log.info("ledger backup skipped", reason=str(running))
+            return
+        if done:
+            log.info("ledger backed up", file=str(done.made.path), removed=len(done.removed))
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

