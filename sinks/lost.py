@@ -17,9 +17,10 @@ from pipeline.instrument import Instrument
 from pipeline.minute import day_of, day_text
 from sinks import folders
 from sinks.archive import Archive
-from sinks.manifest import KINDS, days_of, month_of
+from sinks.manifest import KINDS, Layout, days_of, first_day, month_of
 from sinks.parquet import minutes_in
 
+_FEW = 8  # days
 _DATE = re.compile(r"date=([0-9]{4})-([0-9]{2})-([0-9]{2})")
 
 
@@ -47,7 +48,9 @@ def lost_parts(archive: Archive, instrument: Instrument, wanted: range, filed: C
 def _suspects(archive: Archive, instrument: Instrument, days: range) -> Iterator[Lost]:
     """Of the range's days and months, parts that no manifest may name: most often there are none."""
     layout = archive.layout
-    there = {day for kind in KINDS for name in folders.names(layout.top(kind, instrument)) if (day := _day(name)) is not None}
+    there = _near(layout, instrument, days) if len(days) <= _FEW else _listed(layout, instrument)
+    if not there:
+        return
     counting = set(archive.days(instrument))
     for day in sorted(day for day in there - counting if day in days):
         parts = [path for kind in reversed(KINDS) for path in layout.parts(kind, instrument, day)]
@@ -59,9 +62,21 @@ def _suspects(archive: Archive, instrument: Instrument, days: range) -> Iterator
             yield from (Lost(path, layout.month(instrument, month)) for path in parts[:1])
 
 
-def _is_lost(
-    archive: Archive, instrument: Instrument, part: Path, wanted: range, filed: Callable[[], Iterable[int]]
-) -> bool:
+def _near(layout: Layout, instrument: Instrument, days: range) -> set[int]:
+    """Of a short range, the days without a manifest, and first days of months without one, if there are folders of them: a
+    year's folders aren't listed for an hour's read."""
+    lacking = [day for day in days if not layout.manifest(instrument, day).exists()]
+    months = {month for day in lacking if not layout.month(instrument, month := month_of(day)).exists()}
+    asked = {*lacking, *map(first_day, months)}
+    return {day for day in asked if any(layout.folder(kind, instrument, day).is_dir() for kind in KINDS)}
+
+
+def _listed(layout: Layout, instrument: Instrument) -> set[int]:
+    names = {name for kind in KINDS for name in folders.names(layout.top(kind, instrument))}
+    return {day for name in names if (day := _day(name)) is not None}
+
+
+def _is_lost(archive: Archive, instrument: Instrument, part: Path, wanted: range, filed: Callable[[], Iterable[int]]) -> bool:
     """Whether a part holds minutes that nobody else does. What counts is asked last: a compaction may end meanwhile."""
     try:
         held = minutes_in(part)

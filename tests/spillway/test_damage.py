@@ -336,6 +336,14 @@ def test_a_missing_manifest_is_named_and_each_read_says_what_it_leaves_out(
     assert told.filename == __file__
 
 
+@pytest.mark.parametrize("where", ["part", "month"])
+def test_a_read_of_an_hour_says_so_too(where: Where, store: Store) -> None:
+    record(store, where).unlink()
+    day = "2023-12-11" if where == "part" else "2023-11-02"
+    with spillway.open(store.folder) as opened, pytest.warns(IncompleteWarning, match="left out"):
+        assert opened.minutes(*NAMES, day, f"{day} 01:00").empty
+
+
 def test_a_read_of_other_times_says_nothing_of_it(store: Store) -> None:
     record(store, "part").unlink()
     record(store, "month").unlink()
