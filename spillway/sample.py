@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from collectors.simulator import Simulator
-from collectors.simulator.market import Market, market
+from collectors.simulator.market import Market, elsewhere, market
 from pipeline.errors import BadValue
 from pipeline.instrument import Instrument
 from sinks import durable
@@ -93,7 +93,7 @@ def make_sample(folder: Path, kind: str = "days", *, days: int = LONG) -> None:
 async def _make_days(place: Path, data: Path, days: int) -> None:
     """Before the third day's afternoon the venue is asked for what was missed: some of it it has, some it hasn't."""
     fast = market(7, _ms(), DAYS * 1440, price=64_000, decimals=1, per_minute=30, move_bp=0.2)
-    slow = market(8, _ms(DAYS - 1, "12:00:00"), 720, price=64_050, decimals=0, per_minute=4, move_bp=0.6)
+    slow = elsewhere(fast.where(fast.during((_ms(DAYS - 1, "12:00:00"), _ms(DAYS)))), 8, share=0.15, off_bp=3)
     traded = fast.where(~fast.during(HALT)).numbered()
     seen, asked = traded.where(~traded.during(LATE, LOST, *MISSED)), traded.during((_ms(1, "14:30:00"), ASKED_MS))
     lost = set(traded.where(traded.during(LOST)).trade_id.tolist())

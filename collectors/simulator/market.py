@@ -89,17 +89,28 @@ def market(
     have any; traded: the share of those. move_bp: how far a trade moves the price, on the average, in basis points.
     """
     rng = np.random.default_rng(seed)
-    minute = np.repeat(np.arange(minutes), _counts(rng, first_ms, minutes, per_minute, traded))
+    counts = _counts(rng, first_ms, minutes, per_minute, traded)
+    minute = np.repeat(np.arange(minutes), counts)
     count = len(minute)
-    flow = np.tanh(_wave(rng, minutes, memory=0.96))[minute]
+    wave = _wave(rng, minutes, memory=0.96)
+    flow = np.tanh(wave - np.average(wave, weights=counts))[minute]  # over all of it neither side wins
     buy = rng.random(count) < 0.5 + _FLOW * flow
     sign = np.where(buy, 1, -1)
-    moves = sign * rng.exponential(move_bp, count) + rng.normal(0, move_bp, count)
+    moves = sign * rng.exponential(move_bp, count) + rng.normal(0, 2 * move_bp, count)
     middle = price * 10**decimals * np.exp(np.cumsum(moves - moves.mean()) / 10_000)
     ticks = np.maximum(np.floor(middle).astype(np.int64) + buy, 1)  # the ask is a tick above the bid
     lots = np.exp(rng.normal(*_SIZES, count) + _FLOW * flow * sign).astype(np.int64) + 1
     time_ms = first_ms + np.sort(((minute + rng.random(count)) * MS_PER_MINUTE).astype(np.int64))
     return Market(time_ms, np.arange(1, count + 1), ticks, lots, buy, decimals)
+
+
+def elsewhere(trades: Market, seed: int, share: float, off_bp: float) -> Market:
+    """The same market at another venue: a share of its trades, at prices in whole units that are some basis points off."""
+    rng = np.random.default_rng(seed)
+    found = trades.where(rng.random(len(trades)) < share)
+    off = _wave(rng, len(found), memory=0.98) * off_bp / 10_000
+    price = (found.price / 10**found.decimals * (1 + off)).astype(np.int64)
+    return replace(found, price=price, lots=rng.permutation(found.lots), decimals=0)
 
 
 def _counts(rng: np.random.Generator, first_ms: int, minutes: int, per_minute: float, traded: float) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from collectors.simulator.market import MS_PER_MINUTE, Market, market
+from collectors.simulator.market import MS_PER_MINUTE, Market, elsewhere, market
 
 START_MS = 1_700_006_400_000  # a midnight
 day = partial(market, first_ms=START_MS, minutes=1440, price=64_000, decimals=1, per_minute=30, move_bp=0.2)
@@ -44,6 +44,7 @@ def test_the_afternoon_is_busier_than_the_night_and_the_price_follows_the_flow()
     ends = np.searchsorted(trades.time_ms, START_MS + np.arange(1, 1441) * MS_PER_MINUTE) - 1
     moves = np.diff(trades.price[ends])
     assert np.corrcoef(flow[1:], moves)[0, 1] > 0.3
+    assert abs(np.where(trades.buy, 1, -1).mean()) < 0.02  # neither side wins for good
 
 
 def test_of_a_quiet_market_only_a_share_of_the_minutes_has_trades() -> None:
@@ -62,3 +63,12 @@ def test_what_is_taken_out_leaves_a_hole_in_the_ids_until_they_are_numbered_anew
     assert (np.diff(rest.numbered().trade_id) == 1).all()
     told = list(rest.sim_trades("BTCUSDT"))
     assert (told[0].trade_id, told[-1].ts_ns, len(told)) == (1, int(rest.time_ms[-1]) * 10**6, len(rest))
+
+
+def test_another_venue_has_some_of_the_trades_at_nearly_the_same_prices() -> None:
+    trades = day(1)
+    other = elsewhere(trades, 2, share=0.2, off_bp=3)
+    assert 0.17 < len(other) / len(trades) < 0.23
+    same = trades.price[other.trade_id - 1] / 10
+    assert 1e-5 < np.abs(other.price / same - 1).mean() < 5e-4
+    assert next(other.sim_trades("btcusd")).price.isdigit()
