@@ -223,6 +223,8 @@ def _restore_file(database: Database, backup: Backup, saved_to: Path, told: Told
                 sqlite_image.replace(path, _file(staged), told)
             except sqlite3.Error as error:
                 raise database.engine.failure(error) from error
+    with database.writing():
+        pass  # a commit of ours, after which those who follow the changes are told
     return saved
 
 

@@ -25,7 +25,7 @@ from sinks.ledger.plain_rows import BY_NAME, Values, is_exact, names_of, questio
 from sinks.ledger.trading_tables import CONDITIONS, DECISIONS, STRATEGIES
 from sinks.ledger.types import Instant, Json
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the wide ones too: some spreadsheets read them so
 _DOCUMENTS = {f"{t.name}.{c.name}" for t in (CONDITIONS, DECISIONS, STRATEGIES) for c in t.c if isinstance(c.type, Json)}
 _PLACES = 18
 Batches = Iterable[list[Values]]

@@ -9,18 +9,20 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import JobRunning, Stale, StorageError
+from pipeline.errors import DiskFull, JobRunning, Stale, StorageError
 from pipeline.trading.money import Currency
 from sinks import durable
 from sinks.ledger import backup_file, backups
+from sinks.ledger.audit import audit
 from sinks.ledger.backup_file import opened, seal
 from sinks.ledger.backups import Backups, restore, verify, write
+from sinks.ledger.integrity import problems
 from sinks.ledger.ledger import Ledger, open_ledger, read_ledger
 from tests.sinks.ledger.filled import START, condition, content, deposit, fill
 
@@ -112,8 +114,10 @@ def test_who_follows_the_changes_is_told_of_a_restore(filled: Ledger, tmp_path: 
     backup = write(database, tmp_path / "one", portable=portable)
     filled.conditions.save(condition("c2"))
     filled.conditions.delete("c1")
-    before = changes()
+    before, rung = changes(), []
+    database.when_written(lambda: rung.append(1))
     restore(database, backup.path, tmp_path)
+    assert rung
     now = changes()
     assert now[: len(before)] == before
     told = {(entity, change) for number, entity, change in now[len(before) :] if number > before[-1][0]}
@@ -188,6 +192,43 @@ def test_readers_of_a_held_snapshot_read_on_and_other_connections_see_the_restor
         assert len(reader.transactions.find_all()) == 6
     lite.transactions.post(deposit(7, "USDT"), "acc_001")
     assert len(lite.transactions.find_all()) == 7
+
+
+WRITER = """
+import sys
+from sinks.ledger.ledger import open_ledger
+from tests.sinks.ledger.filled import deposit
+
+with open_ledger(sys.argv[1]) as ledger:
+    for line in sys.stdin:
+        for _ in range(int(line)):
+            ledger.transactions.post(deposit(1, "USDT"), "acc_001")
+        print("done", flush=True)
+"""
+
+
+def test_another_process_that_has_the_ledger_open_writes_on_before_and_after_a_restore(lite: Ledger, tmp_path: Path) -> None:
+    backup = write(lite._database, tmp_path / "one")
+    command = [sys.executable, "-c", WRITER, f"sqlite:///{lite.where}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+
+        def have_written(count: int) -> None:
+            print(count, file=other.stdin, flush=True)
+
+        for restored in range(3):
+            have_written(3)
+            assert other.stdout.readline() == "done\n"
+            assert len(lite.transactions.find_all()) == 9
+            if restored == 2:
+                have_written(20)  # while the ledger is replaced under it
+            restore(lite._database, backup.path, tmp_path)
+        assert other.stdout.readline() == "done\n"
+        other.stdin.close()
+    assert problems(lite._database) == []
+    assert [line for line in audit(lite._database).differences if line.startswith("account")] == []
+    assert 6 <= len(lite.transactions.find_all()) <= 26
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------
@@ -271,6 +312,21 @@ def test_a_damaged_ledger_gets_no_backup_but_can_be_restored(tmp_path: Path) -> 
         saved = restore(ledger._database, good.path, tmp_path / "saved")
         assert ".damaged-" in saved.name
         assert content(ledger._database) == before
+
+
+@pytest.mark.privileged
+def test_a_full_disk_leaves_the_old_backup_and_the_ledger_as_it_was(lite: Ledger, small_disk: Callable[..., Path]) -> None:
+    folder = small_disk("1m")
+    backup = write(lite._database, folder / "one")
+    with lite.transaction():
+        for _ in range(1500):
+            lite.transactions.post(deposit(1, "USDT"), "acc_001")
+    for fails in (lambda: write(lite._database, folder / "one"), lambda: restore(lite._database, backup.path, folder)):
+        with pytest.raises(DiskFull):
+            fails()
+        assert [p.name for p in folder.iterdir() if p.is_file()] == ["one"]
+        assert opened(folder / "one").label.rows["transactions"] == 6
+        assert lite.transactions.count() == 1506
 
 
 # --- schedule -----------------------------------------------------------------------------------------------------------

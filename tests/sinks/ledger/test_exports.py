@@ -82,7 +82,7 @@ def test_no_text_in_csv_is_a_formula_and_numbers_below_zero_stay_numbers(lite: L
     assert list(frame["pnl_daily"]) == ["-0.1", "-1234567890123.000000000000000001"]
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
 def test_each_beginning_of_a_formula_is_made_safe(tmp_path: Path, start: str) -> None:
     with open_ledger("memory://") as ledger:
         fill(ledger, transactions=0)
