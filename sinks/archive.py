@@ -7,6 +7,7 @@ What writes the archive is `sinks/compact.py`.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,9 @@ from pipeline.minute import MINUTES_PER_DAY, Minute, day_of
 from sinks import ahead
 from sinks import manifest as manifests
 from sinks.catalog import Catalog, stretch, stretches
+from sinks.held import HeldTables
 from sinks.manifest import KINDS, Kind, Layout, Manifest
+from sinks.minute_files import Mark
 from sinks.parquet import PartGone, PartReader, damage
 from sinks.tables import LEVELS, MINUTES, US_PER_MINUTE, Tables, check, minute_from, stamps
 from sinks.whole import WholeFiles
@@ -57,6 +60,7 @@ class Archive:
         self.layout = Layout(root)
         self.catalog = Catalog(self.layout)
         self._whole_files = WholeFiles()
+        self._tables = HeldTables()
         self._held: dict[tuple[Instrument, int], _Held] = {}
         self._lock = threading.Lock()
 
@@ -146,6 +150,8 @@ class Archive:
         needed = names if prices == _EVERY else list(dict.fromkeys([*names, "price_level"]))
 
         def read(day: Manifest) -> pa.Table:
+            if kind == "minutes":
+                return self._held_slice(instrument, day, names, start, end)
             table = self._slice(kind, instrument, day, needed, start=start, end=end, prices=prices)
             return within(table, prices).select(names)
 
@@ -162,6 +168,17 @@ class Archive:
         with ThreadPoolExecutor(_THREADS, "archive-read") as pool:
             found = list(chain.from_iterable((pool.map if len(groups) > 1 else map)(read_together, groups)))
         return pa.concat_tables([table for table in found if table is not None] or [_SCHEMAS[kind].empty_table().select(names)])
+
+    def _held_slice(self, instrument: Instrument, day: Manifest, names: Sequence[str], start: int, end: int) -> pa.Table:
+        """Minutes of a file, held in memory for the next time. Its mark is taken before it is read."""
+        path = self.part("minutes", instrument, day)
+        try:
+            mark = Mark.of(os.lstat(path))
+        except OSError:
+            return self._slice("minutes", instrument, day, names, start=start, end=end)  # says what is wrong
+        first, last = max(start, day.content.first_minute), min(end, day.content.last_minute + 1)
+        key = (path, mark, day.minutes.sha256, day.minutes.groups, tuple(names), first, last)
+        return self._tables.get(key, lambda: self._slice("minutes", instrument, day, names, start=start, end=end))
 
     def _slice(
         self,

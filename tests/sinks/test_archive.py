@@ -152,6 +152,19 @@ def test_a_flipped_bit_is_noticed_by_readers_and_by_the_check(kind: Kind, small:
     assert small.archive.problems(BTC, DAY) == [f"{path}: damaged: its checksum is not the one that the manifest names"]
 
 
+def test_a_file_that_was_written_to_since_is_read_anew(small: Store) -> None:
+    path = small.archive.layout.part("minutes", BTC, DAY, "part-0.parquet")
+    before = small.archive.read_minutes(BTC, START, START + 1440)
+    assert small.archive.read_minutes(BTC, START, START + 1440).equals(before)
+    column = pq.read_metadata(path).row_group(0).column(1)
+    flip_bit(path, column.data_page_offset + column.total_compressed_size - 1)
+    with pytest.raises(StorageError, match=str(path)):
+        small.archive.read_minutes(BTC, START, START + 1440)
+    path.unlink()
+    with pytest.raises(StorageError, match=f"{path}: the manifest names it, and it isn't there"):
+        small.archive.read_minutes(BTC, START, START + 1440)
+
+
 def test_a_missing_part_is_named_by_readers_and_by_the_check(small: Store) -> None:
     path = small.archive.layout.part("levels", BTC, DAY, "part-0.parquet")
     path.unlink()
