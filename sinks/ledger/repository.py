@@ -19,7 +19,6 @@ from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, Stale, Stor
 from sinks.ledger.database import Database
 
 E = TypeVar("E")
-MANY = 1_000_000  # rows that one question gives at most, unless it is told otherwise
 _OLD = "stored_version"
 
 
@@ -145,8 +144,7 @@ class Repository(Generic[E]):
         if (limit is not None and limit < 0) or offset < 0:
             raise BadValue(f"limit {limit}, offset {offset}: expected 0 or more")
         question = self._select.where(*where).order_by(*(self.kind.order if order is None else order))
-        question = question.limit(MANY if limit is None else limit).offset(offset)
-        return self._read(self._database.answer(question))
+        return self._read(self._database.answer(question.limit(limit).offset(offset or None)))
 
     def _read(self, rows: Sequence[Sequence[Any]]) -> list[E]:
         """Stored rows as entities. StorageError for one that can't be: another program, or an older one, wrote it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import pytest
 
-from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, NotAllowed, Stale, StorageError
+from pipeline.errors import AlreadyExists, BadValue, InUse, Missing, NotAllowed, Stale
 from sinks.ledger.ledger import Ledger, open_ledger
 from sinks.ledger.repository import Repository
 from tests.sinks.ledger import made
@@ -185,41 +185,6 @@ def test_lists_are_cut_by_limit_and_offset(books: Ledger, kind: str) -> None:
             repository.find_all(**wrong)
 
 
-def assign(name: str, value: object) -> Callable[[Any], None]:
-    return lambda entity: setattr(entity, name, value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "value", "told"),
-    [
-        ("orders", "quantity", float("nan"), "quantity NaN: expected"),
-        ("orders", "quantity", -1, "quantity -1: expected more than 0"),
-        ("orders", "status", "filled", "expected a status that fits"),
-        ("strategies", "max_leverage", float("inf"), "max_leverage Infinity: expected"),
-        ("strategies", "status", "sleeping", "expected one of inactive"),
-        ("accounts", "closed_at", START, "expected an inactive and empty account"),
-        ("conditions", "expires_at", datetime(2024, 1, 1), "expected a time zone"),
-        ("positions", "quantity", 1, "expected an average_entry_price"),
-    ],
-)
-def test_a_field_that_was_assigned_is_checked_before_it_is_stored(
-    books: Ledger, kind: str, name: str, value: object, told: str
-) -> None:
-    repository = of(books, kind)
-    repository.save(MAKE[kind]("x1"))
-    with pytest.raises(BadValue, match=told):
-        repository.change("x1", assign(name, value))
-    assert [entity.version for entity in repository.find_all()] == [1]
-
-
-def test_a_float_that_was_assigned_is_stored_as_its_shortest_text(books: Ledger) -> None:
-    books.strategies.save(made.strategy())
-    books.strategies.change("s1", assign("max_daily_loss", 1e-9))
-    found = books.strategies.find_by_id("s1")
-    assert found is not None
-    assert format(found.max_daily_loss, "f") == "0.000000001"
-
-
 @pytest.mark.parametrize(
     ("kind", "points"),
     [
@@ -284,32 +249,6 @@ def test_reads_in_a_snapshot_are_of_one_moment(ledger_url: str) -> None:
             writer.accounts.save(made.account("other"))
             assert (before, reader.accounts.count()) == (1, 1)
         assert reader.accounts.count() == 2
-
-
-BROKEN = [
-    ("orders", "UPDATE orders SET status = 'asleep'", "OrderStatus 'asleep' is stored, and this Spillway knows only pending"),
-    ("orders", "UPDATE orders SET quantity = 'lots'", "'lots' is stored: expected a decimal"),
-    ("orders", "UPDATE orders SET quantity = 'NaN'", "what is stored can't be: order x1: quantity NaN"),
-    ("orders", "UPDATE orders SET status = 'filled'", "what is stored can't be: order x1: status filled"),
-    ("strategies", "UPDATE strategies SET parameters = '{'", "'{' is stored: expected JSON"),
-    ("strategies", "UPDATE strategies SET started_at = 'yesterday'", "'yesterday' is stored: expected a moment"),
-    ("conditions", "UPDATE conditions SET condition_type = 'magic'", "ConditionType 'magic' is stored"),
-    ("transactions", "UPDATE transactions SET transaction_type = 'gift'", "TransactionType 'gift' is stored"),
-]
-
-
-@pytest.mark.parametrize(("kind", "sql", "told"), BROKEN)
-def test_what_an_old_database_holds_and_this_version_does_not_know_is_an_error(kind: str, sql: str, told: str) -> None:
-    with open_ledger("memory://") as ledger:
-        repository = of(ledger, kind)
-        repository.save(MAKE[kind]("x1"))
-        with repository._database.writing() as connection:
-            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-            connection.exec_driver_sql(sql)
-        for read in (lambda: repository.find_by_id("x1"), repository.find_all):
-            with pytest.raises(StorageError) as refused:
-                read()
-            assert told in str(refused.value)
 
 
 def test_the_order_of_lists_is_that_of_time_then_of_keys(books: Ledger) -> None:
