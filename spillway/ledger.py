@@ -30,21 +30,29 @@ from pipeline.trading.service import ServiceInfo, ServiceStatus
 from pipeline.trading.strategy import Strategy, StrategyStatus, StrategyType
 from pipeline.trading.trade import Liquidity, Trade, TradeSide
 from pipeline.trading.transaction import Transaction, TransactionType
+from sinks.ledger.aio import AsyncLedger, AsyncShared, aopen_ledger, aopen_shared
+from sinks.ledger.changes import Change
 from sinks.ledger.fills import Fill
 from sinks.ledger.ledger import Ledger, open_ledger, read_ledger
 from sinks.ledger.open_conditions import open_conditions
 from sinks.ledger.performance import AverageMetrics
 from sinks.ledger.redis.cache import FOREVER
 from sinks.ledger.redis.shared import Shared, open_shared
+from spillway.trading_adapter import TradingDataAdapter
+from spillway.trading_config import AdapterConfig
 
 __all__ = [
     "FOREVER",
     "Account",
     "AccountType",
+    "AdapterConfig",
     "AlreadyExists",
+    "AsyncLedger",
+    "AsyncShared",
     "AverageMetrics",
     "BadValue",
     "Balance",
+    "Change",
     "Comparison",
     "Condition",
     "ConditionStatus",
@@ -82,8 +90,11 @@ __all__ = [
     "TimeInForce",
     "Trade",
     "TradeSide",
+    "TradingDataAdapter",
     "Transaction",
     "TransactionType",
+    "aopen_ledger",
+    "aopen_shared",
     "new_id",
     "open_conditions",
     "open_ledger",

@@ -84,13 +84,16 @@ def from_file(path: Path) -> Source:
     return Source(str(path), _without_empty(values or {}))
 
 
-def from_environment(environ: Mapping[str, str]) -> Source:
-    """Read `SPILLWAY_SECTION__KEY` variables. A section or list may be given whole, as JSON; an empty text is none."""
+def from_environment(environ: Mapping[str, str], prefix: str = PREFIX) -> Source:
+    """Read `SPILLWAY_SECTION__KEY` variables, or those of another prefix; an empty text is none.
+
+    A section or list may be given whole, as JSON.
+    """
     source = Source("environment", {})
     for name, text in sorted(environ.items()):
-        if not text or not name.startswith(PREFIX) or name.startswith(_NOT_SETTINGS):
+        if not text or not name.startswith(prefix) or name.startswith(_NOT_SETTINGS):
             continue
-        where = tuple(name.removeprefix(PREFIX).lower().split("__"))
+        where = tuple(name.removeprefix(prefix).lower().split("__"))
         source.variables[where] = name
         node: Any = _from_json(text, source.label(where)) if text[0] in "[{" else text
         for key in reversed(where):

@@ -49,15 +49,18 @@ def open_shared(
     stale_after: Seconds = STALE_S,
     pool_size: int = POOL_SIZE,
     timeout_s: float = TIMEOUT_S,
+    ping: bool = True,
 ) -> Shared:
     """The cache and the services at a Redis URL, or in memory at `memory://`. BadValue; RedisUnavailable if it doesn't answer.
 
     `default_ttl`: how long to keep what is given no time; None for ever. `stale_after`: how long a service may be unseen.
+    `ping=False`: whether Redis answers is not asked; it is connected to when it is first needed.
     """
     redis = None if url == MEMORY else SharedRedis(url, pool_size=pool_size, timeout_s=timeout_s)
     shared = Shared(redis, default_ttl=default_ttl, stale_after=stale_after)
     try:
-        shared.ping()
+        if ping:
+            shared.ping()
     except BaseException:
         shared.close()
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -90,7 +91,7 @@ async def test_what_had_not_begun_never_does(threads: Threads) -> None:
         event.set()
         go.wait()
 
-    holding = [asyncio.create_task(threads.run(lambda event=event: hold(event))) for event in begun]
+    holding = [asyncio.create_task(threads.run(partial(hold, event))) for event in begun]
     for event in begun:
         await until(event)
     task = asyncio.create_task(threads.run(ran.set))
