@@ -23,7 +23,7 @@ class Unit(Enum):
     def text(self, number: float) -> str:
         """The number as people read it."""
         if self is Unit.RATE:
-            return f"{number / 1000:,.0f}k/s"
+            return f"{number / 1000:,.0f}k/s" if number >= 20_000 else f"{number:,.0f}/s"
         if self is Unit.BYTES:
             return f"{number / 1e6:,.1f} MB" if number >= 1e6 else f"{number / 1e3:,.1f} kB"
         return f"{number:.2f} s" if number >= 1 else f"{number * 1000:.1f} ms"

@@ -33,12 +33,12 @@ def find_binaries(path: str | None = None, debian: Path = _DEBIAN, wheel: str = 
 
 
 @contextmanager
-def running(binaries: Path) -> Iterator[str]:
-    """Runs a new server, and gives the URL of it with NAME where a database's name belongs."""
+def running(binaries: Path, *, durable: bool = False) -> Iterator[str]:
+    """Runs a new server, and gives the URL of it with NAME where a database's name belongs. `durable`: with fsync."""
     folder = Path(tempfile.mkdtemp(prefix="spillway-pg-"))  # not below pytest's own folder, which is for its owner only
     shutil.chown(folder, user=_USER or os.getuid())
     try:
-        with _started(_within_reach(binaries, folder), folder):
+        with _started(_within_reach(binaries, folder), folder, durable):
             yield f"postgresql://postgres@/NAME?host={folder}"
     finally:
         shutil.rmtree(folder)
@@ -74,8 +74,9 @@ def _runs(binaries: Path) -> bool:
 
 
 @contextmanager
-def _started(binaries: Path, folder: Path) -> Iterator[None]:
-    data, options = str(folder / "data"), f"-k {folder} -c listen_addresses= -c fsync=off"
+def _started(binaries: Path, folder: Path, durable: bool) -> Iterator[None]:
+    fsync = "on" if durable else "off"
+    data, options = str(folder / "data"), f"-k {folder} -c listen_addresses= -c fsync={fsync}"
     _run(binaries, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
     _run(binaries, "pg_ctl", "-D", data, "-l", str(folder / "log"), "-o", options, "-w", "start")
     try:
