@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Executable, Insert, Row, Select, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from pipeline.errors import BadValue, NotAllowed, SpillwayError, StorageError
+from pipeline.histogram import Histogram
 from sinks.ledger.commits import Commits
 from sinks.ledger.migrate import migrate, migrations, newest, require_known, version
 from sinks.ledger.postgresql import POOL_SIZE, PostgresEngine
@@ -50,6 +51,7 @@ class Database:
         self._here = threading.local()
         self._known = migrations(self._engine.name)
         self.clock_ns = clock_ns
+        self.write_seconds, self.read_seconds = Histogram(), Histogram()  # of whole transactions, and of single questions
         self.where = self._engine.where
         try:
             if not read_only:
@@ -85,7 +87,7 @@ class Database:
             return
         self._here.undo = []
         try:
-            with self._explained(), self._commits.writing() as connection:
+            with self._explained(), self.write_seconds.timed(), self._commits.writing() as connection:
                 self._here.connection = connection
                 try:
                     yield connection
@@ -104,7 +106,7 @@ class Database:
         if outer is not None:
             yield outer
             return
-        with self._explained(), self._engine.reader.begin() as connection:
+        with self._explained(), self.read_seconds.timed(), self._engine.reader.begin() as connection:
             self._here.reader = connection
             try:
                 yield connection
@@ -117,7 +119,8 @@ class Database:
         with self._explained():
             if outer is not None:
                 return outer.execute(question, dict(values or {})).all()
-            return self._engine.answer(question, dict(values or {}))
+            with self.read_seconds.timed():
+                return self._engine.answer(question, dict(values or {}))
 
     def prepare(self, select: Select[Any]) -> Callable[[Mapping[str, Any]], Sequence[Sequence[Any]]]:
         """A question that is asked again and again: given its values it gives all rows, as `answer` does, for less."""
@@ -128,7 +131,10 @@ class Database:
     def _rows(self, engine: SqliteEngine, question: Question, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         outer = self._inside() or self._reader()
         try:
-            return engine.rows(question, values) if outer is None else question.rows(driver_of(outer), values)
+            if outer is not None:
+                return question.rows(driver_of(outer), values)
+            with self.read_seconds.timed():
+                return engine.rows(question, values)
         except sqlite3.Error as error:
             raise engine.failure(error) from error
 
@@ -137,7 +143,8 @@ class Database:
     ) -> Callable[[Connection, Mapping[str, Sequence[Any]]], None]:
         """An insert of many rows: given a connection and the values by column it adds them all."""
         if isinstance(self._engine, PostgresEngine):
-            return lambda connection, values: _add(connection, insert, values)
+            engine = self._engine
+            return lambda connection, values: engine.add(connection, insert, values)
         addition = Addition(insert, columns)
         return lambda connection, values: addition.add(driver_of(connection), values)
 
@@ -231,10 +238,6 @@ class Database:
             raise StorageError(f"{self.where}: {str(error).splitlines()[0]}") from error
         except sqlite3.Error as error:
             raise self._engine.failure(error) from error
-
-
-def _add(connection: Connection, insert: Insert, columns: Mapping[str, Sequence[Any]]) -> None:
-    connection.execute(insert, [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
 def _engine(url: str, read_only: bool, pool_size: int) -> SqliteEngine | PostgresEngine:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Executable, Row, create_engine
+from sqlalchemy import URL, Connection, Executable, Insert, Row, create_engine
 
 from pipeline.errors import AlreadyExists, BadValue, DiskFull, Missing, SpillwayError, StorageError
 
@@ -15,6 +15,7 @@ CONNECT_S = 5
 POOL_SIZE = 10  # connections at most
 _TURN = 0x5350494C4C  # "SPILL": what our writers lock
 _DISK_FULL = "53100"
+_WORTH_A_STREAM = 32  # rows
 _REFUSED: dict[str, type[SpillwayError]] = {"23505": AlreadyExists, "23503": Missing, "23001": Missing}
 
 
@@ -29,9 +30,7 @@ class PostgresEngine:
         self.where = url.render_as_string(hide_password=True)
         options: dict[str, Any] = {"options": f"-csearch_path={SCHEMA}", "connect_timeout": CONNECT_S}
         try:
-            self._writer = create_engine(
-                driver, connect_args=options, pool_pre_ping=True, pool_size=pool_size, max_overflow=0
-            )
+            self._writer = create_engine(driver, connect_args=options, pool_pre_ping=True, pool_size=pool_size, max_overflow=0)
             snapshot: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # as on SQLite
             self.reader = self._writer.execution_options(**snapshot)
             self._single = self._writer.execution_options(isolation_level="AUTOCOMMIT")
@@ -90,6 +89,34 @@ class PostgresEngine:
     def make_schema(self, connection: Connection) -> None:
         """Makes the schema, if it isn't there."""
         connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+    def add(self, connection: Connection, insert: Insert, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Adds the rows of these columns: many of them in one stream, which takes a tenth of the time."""
+        number = len(next(iter(columns.values())))
+        if number < _WORTH_A_STREAM:
+            rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            connection.execute(insert, rows)
+            return
+        table, dialect = insert.table, connection.dialect
+        processes = [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in columns]
+        typed = [list(map(p, v)) if p else v for p, v in zip(processes, columns.values(), strict=True)]
+        names = ", ".join(f'"{name}"' for name in columns)
+        driver: Any = connection.connection.driver_connection
+        with self._streamed(), driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
+            for row in zip(*typed, strict=True):
+                copy.write_row(row)
+
+    @contextmanager
+    def _streamed(self) -> Iterator[None]:
+        """Here the driver's errors come as they are."""
+        import psycopg
+
+        try:
+            yield
+        except psycopg.IntegrityError as error:
+            raise self.refused(error) from error
+        except psycopg.Error as error:
+            raise self.failure(error) from error
 
     def refused(self, error: BaseException) -> SpillwayError:
         """What a constraint refused as one of our errors."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 from sqlalchemy import inspect
 
-from pipeline.errors import BadValue, StorageError
+from pipeline.errors import AlreadyExists, BadValue, Missing, StorageError
 from pipeline.instrument import Instrument
+from pipeline.trading.account import Account
+from pipeline.trading.money import Currency, Money
+from pipeline.trading.transaction import Transaction, TransactionType
 from sinks.ledger.database import Database
 from sinks.ledger.ledger import open_ledger, read_ledger
 from sinks.ledger.migrate import migrations, newest
@@ -75,3 +79,24 @@ def test_a_server_that_is_not_there_or_a_driver_that_is_missing_is_told_of_witho
         open_ledger("postgresql://u:hunter2@127.0.0.1:1/db")
     assert "hunter2" not in str(refused.value)
     assert isinstance(refused.value, StorageError) == bool(find_spec("psycopg"))
+
+
+def test_many_rows_go_in_one_stream_and_are_refused_as_few_are(postgres_url: str) -> None:
+    with open_ledger(postgres_url) as ledger:
+        ledger.accounts.save(Account(account_id="acc", name="many"))
+        many = [
+            Transaction(
+                transaction_type=TransactionType.DEPOSIT, amount=Money(f"0.{n:018d}", Currency.USDT), description="\t\\N'"
+            )
+            for n in range(1, 101)
+        ]
+        ledger.transactions.save_many(many, "acc")
+        assert {t.transaction_id: (t.amount, t.description) for t in ledger.transactions.find_by_account("acc")} == {
+            t.transaction_id: (t.amount, t.description) for t in many
+        }
+        new = [replace(t, transaction_id=f"new{n}") for n, t in enumerate(many)]
+        with pytest.raises(AlreadyExists, match=f"transaction '{many[7].transaction_id}' is stored already"):
+            ledger.transactions.save_many([*new, many[7]], "acc")
+        with pytest.raises(Missing, match="account_id 'nobody' isn't stored"):
+            ledger.transactions.save_many(new, "nobody")
+        assert ledger.transactions.count() == 100
