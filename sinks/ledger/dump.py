@@ -17,7 +17,7 @@ from sqlalchemy.sql import func
 from pipeline.errors import StorageError
 from pipeline.trading.exact import add
 from sinks import durable
-from sinks.ledger.plain_rows import AT_ONCE, BY_NAME, TABLES, Values, from_plain, is_exact, names_of, question, rows_of
+from sinks.ledger.plain_rows import AT_ONCE, BY_NAME, TABLES, Values, is_exact, names_of, question, rows_of, to_insert
 from sinks.ledger.types import plain
 
 Batch = tuple[Table, Sequence[str], list[Values]]
@@ -110,7 +110,7 @@ def put(connection: Connection, found: Iterator[Batch], total: int, told: Told =
         connection.execute(table.delete())
     content, done = Content(), 0
     for table, columns, rows in found:
-        connection.execute(insert(table), from_plain(table, columns, rows))
+        connection.execute(insert(table), to_insert(columns, rows))
         content.count(table, columns, rows)
         done += len(rows)
         told("rows", done, total)

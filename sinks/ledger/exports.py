@@ -7,13 +7,13 @@ decimals as texts, for most readers would round numbers. Parquet has them as dec
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import BigInteger, Boolean, Date, Integer, Table
@@ -21,7 +21,7 @@ from sqlalchemy import BigInteger, Boolean, Date, Integer, Table
 from pipeline.errors import BadValue
 from sinks import durable
 from sinks.ledger.database import Database
-from sinks.ledger.plain_rows import BY_NAME, Values, is_exact, names_of, question, rows_of
+from sinks.ledger.plain_rows import BY_NAME, Values, is_exact, is_of, names_of, question, rows_of
 from sinks.ledger.trading_tables import CONDITIONS, DECISIONS, STRATEGIES
 from sinks.ledger.types import Instant, Json
 
@@ -90,21 +90,18 @@ def _cell(value: Any, text: bool) -> Any:
 
 
 def _json(path: Path, table: Table, rows: Callable[[], Batches]) -> None:
-    names = names_of(table)
-    nested = [f"{table.name}.{name}" in _DOCUMENTS for name in names]
-    with open(path, "w", encoding="utf-8") as file:
-        before = "[\n"
+    names, encode = names_of(table), msgspec.json.encode
+    documents = [name for name in names if f"{table.name}.{name}" in _DOCUMENTS]
+    with open(path, "wb") as file:
+        before = b"[\n"
         for batch in rows():
             for row in batch:
-                cells = zip(names, row, nested, strict=True)
-                file.write(before + "{" + ", ".join(f"{json.dumps(n)}: {_json_of(v, inner)}" for n, v, inner in cells) + "}")
-                before = ",\n"
-        file.write("[]\n" if before == "[\n" else "\n]\n")
-
-
-def _json_of(value: Any, nested: bool) -> str:
-    """A value; of a document its very text, so that its numbers stay as they are."""
-    return value if nested and value is not None else json.dumps(value, ensure_ascii=False)
+                values: dict[str, Any] = dict(zip(names, row, strict=True))
+                for name in documents:  # as their very texts, so that their numbers stay as they are
+                    values[name] = msgspec.Raw(values[name].encode())
+                file.write(before + encode(values))
+                before = b",\n"
+        file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
 
 
 def _parquet(path: Path, table: Table, rows: Callable[[], Batches]) -> None:
@@ -126,18 +123,20 @@ def _write_parquet(path: Path, table: Table, batches: Batches, decimals: pa.Data
 def _arrow(column: Any, decimals: pa.DataType) -> pa.DataType:
     if is_exact(column):
         return decimals
-    if isinstance(column.type, Instant):
+    if is_of(column, Instant):
         return pa.timestamp("us", tz="UTC")
-    kinds = {Date: pa.date32(), Boolean: pa.bool_(), BigInteger: pa.int64(), Integer: pa.int64()}
+    if is_of(column, Date):
+        return pa.date32()
+    kinds = {Boolean: pa.bool_(), BigInteger: pa.int64(), Integer: pa.int64()}
     return kinds.get(type(column.type), pa.string())
 
 
 def _made(column: Any) -> Callable[[Any], Any]:
     if is_exact(column):
         return Decimal
-    if isinstance(column.type, Instant):
+    if is_of(column, Instant):
         return datetime.fromisoformat
-    return date.fromisoformat if isinstance(column.type, Date) else lambda value: value
+    return date.fromisoformat if is_of(column, Date) else lambda value: value
 
 
 _WRITERS = {".csv": _csv, ".json": _json, ".parquet": _parquet}

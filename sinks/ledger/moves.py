@@ -6,7 +6,7 @@ target's, and the exact sums of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, tuple_
@@ -20,12 +20,11 @@ from sinks.ledger.plain_rows import (
     TABLES,
     Values,
     by_key,
-    from_plain,
     key_columns,
     names_of,
     question,
     rows_of,
-    to_plain,
+    to_insert,
 )
 
 _NAMED = 5  # differing rows that an error names
@@ -97,7 +96,7 @@ def _with_parts(connection: Connection, table: Table, rows: Sequence[Values]) ->
         owner = next(iter(of.primary_key))
         asked = question(of).where(owner.in_([key[0] for key in keyed]))
         for row in connection.execute(asked):
-            parts.setdefault((row[0],), []).append(tuple(map(to_plain, row)))
+            parts.setdefault((row[0],), []).append(tuple(row))
     return {key: _Entity(row, tuple(parts.get(key, ()))) for key, row in keyed.items()}
 
 
@@ -110,9 +109,9 @@ def _stored(connection: Connection, table: Table, wanted: Keyed) -> Keyed:
     elif len(keys) == 1:
         asked = asked.where(keys[0].in_([key[0] for key in wanted]))
     else:
-        values = from_plain(table, names_of(table), [entity.row for entity in wanted.values()])
+        values = to_insert(names_of(table), [entity.row for entity in wanted.values()])
         asked = asked.where(tuple_(*keys).in_([tuple(row[key.name] for key in keys) for row in values]))
-    found = _with_parts(connection, table, [tuple(map(to_plain, row)) for row in connection.execute(asked)])
+    found = _with_parts(connection, table, [tuple(row) for row in connection.execute(asked)])
     return {key: entity for key, entity in found.items() if key in wanted}
 
 
@@ -135,18 +134,18 @@ def _put(connection: Connection, table: Table, batch: Keyed, moved: Moved, repla
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
     if rows:
-        connection.execute(insert(table), from_plain(table, names_of(table), rows))
+        connection.execute(insert(table), to_insert(names_of(table), rows))
 
 
 def _replace(connection: Connection, table: Table, key: Values, entity: _Entity) -> None:
-    (values,) = from_plain(table, names_of(table), [entity.row])
+    (values,) = to_insert(names_of(table), [entity.row])
     same = [column == values[column.name] for column in _identity(table, values)]
     connection.execute(sql_update(table).where(*same).values(values))
     if (of := PARTS.get(str(table.name))) is not None:
         connection.execute(delete(of).where(next(iter(of.primary_key)) == key[0]))
 
 
-def _identity(table: Table, values: dict[str, object]) -> list[ColumnElement[object]]:
+def _identity(table: Table, values: Mapping[str, object]) -> list[ColumnElement[object]]:
     """The columns of a row's key; of a gap's those of the index that holds it."""
     keys = key_columns(table)
     if table.name == "gaps":

@@ -6,13 +6,14 @@ nothing changes on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from sqlalchemy import Boolean, Column, Connection, Date, MetaData, Select, String, Table, select
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Column, Connection, Date, Dialect, MetaData, Select, String, Table, select
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from sinks.ledger.tables import METADATA
 from sinks.ledger.trading_tables import BALANCES, CHANGES, DECISION_MINUTES
@@ -21,7 +22,7 @@ from sinks.ledger.types import Exact, Instant, Json, OneOf, instant_text, plain
 Value: TypeAlias = str | int | bool | None
 Values: TypeAlias = tuple[Value, ...]
 
-AT_ONCE = 500  # rows
+AT_ONCE = 2000  # rows
 _GIVEN_BY_THE_DATABASE = {("gaps", "gap_id")}  # numbers of rows, which nothing points to
 
 
@@ -31,7 +32,37 @@ def _mirror(table: Table) -> Table:
 
 
 def _raw(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    if isinstance(kind, Exact | Instant | Date):
+        return Plain(type(kind))
     return String() if isinstance(kind, OneOf | Json) else kind
+
+
+class Plain(TypeDecorator[str]):
+    """What SQLite keeps as text, as that text on PostgreSQL too: a decimal, a moment or a date."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, of: type[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.of = of
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return String()
+        of = self.of()
+        return of.load_dialect_impl(dialect) if isinstance(of, TypeDecorator) else of
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        if dialect.name == "sqlite":
+            return None
+        make = _MAKERS[self.of]
+        return lambda text: None if text is None else make(text)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        if dialect.name == "sqlite":
+            return _shortest if self.of is Exact else None
+        return _text
 
 
 # Parents before those that point to them. `changes` is left out: it announces writes, and those of a restore are its own.
@@ -43,7 +74,12 @@ PARTS = {"accounts": BY_NAME[BALANCES.name], "decisions": BY_NAME[DECISION_MINUT
 
 def is_exact(column: Column[Any]) -> bool:
     """Whether it holds decimals."""
-    return isinstance(column.type, Exact)
+    return is_of(column, Exact)
+
+
+def is_of(column: Column[Any], kind: type[TypeEngine[Any]]) -> bool:
+    """Whether its text stands for such a value."""
+    return isinstance(column.type, Plain) and column.type.of is kind
 
 
 def names_of(table: Table) -> list[str]:
@@ -67,25 +103,12 @@ def rows_of(connection: Connection, asked: Select[Any]) -> Iterator[list[Values]
     """The answer, some rows at a time."""
     found = connection.execute(asked, execution_options={"stream_results": True, "yield_per": AT_ONCE})
     for rows in found.partitions():
-        yield [tuple(map(to_plain, row)) for row in rows]
+        yield [tuple(row) for row in rows]
 
 
-def to_plain(value: Any) -> Value:
-    """A value of a row as a plain one."""
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, datetime):
-        return instant_text(value)
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def from_plain(table: Table, columns: Sequence[str], rows: Sequence[Values]) -> list[dict[str, Any]]:
-    """Plain rows as what an insert takes. ValueError for what can't be of its column."""
-    makers = [_MAKERS.get(type(table.c[name].type), _same) for name in columns]
-    return [
-        {name: None if value is None else make(value) for name, make, value in zip(columns, makers, row, strict=True)}
-        for row in rows
-    ]
+def to_insert(columns: Sequence[str], rows: Sequence[Values]) -> list[dict[str, Value]]:
+    """Plain rows as an insert takes them."""
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def by_key(table: Table, rows: Sequence[Values]) -> Mapping[Values, Values]:
@@ -101,15 +124,18 @@ def _gap_key(row: Mapping[str, Value]) -> Values:
     return row["venue"], row["symbol"], row["kind"], row["first_id"] if row["kind"] == "ids" else row["before_ns"]
 
 
-def _decimal(value: Any) -> Decimal:
-    number = Decimal(value) if isinstance(value, str) else None
-    if number is None or not number.is_finite():
-        raise ValueError(f"{value!r}: expected a decimal's text")
-    return number
+def _shortest(text: str | None) -> str | None:
+    """A decimal's text as ours are, also where another program wrote it."""
+    return text if text is None or _is_shortest(text) else plain(Decimal(text))
 
 
-def _same(value: Any) -> Any:
-    return value
+def _text(value: Decimal | datetime | date | None) -> str | None:
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, datetime):
+        return instant_text(value)
+    return None if value is None else value.isoformat()
 
 
-_MAKERS: dict[type[Any], Any] = {Exact: _decimal, Instant: datetime.fromisoformat, Date: date.fromisoformat, Boolean: bool}
+_is_shortest = re.compile(r"0|-?[1-9]\d*|-?(?:0|[1-9]\d*)\.\d*[1-9]", re.ASCII).fullmatch
+_MAKERS: dict[type[Any], Any] = {Exact: Decimal, Instant: datetime.fromisoformat, Date: date.fromisoformat}

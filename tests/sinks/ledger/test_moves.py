@@ -14,6 +14,7 @@ from pipeline.trading.money import Money
 from sinks.ledger import moves, plain_rows
 from sinks.ledger.ledger import Ledger, open_ledger
 from sinks.ledger.moves import Moved, move
+from sinks.ledger.types import instant_text
 from tests.sinks.ledger.filled import BTC, content, decision, deposit, fill, order
 
 
@@ -81,11 +82,12 @@ def test_a_part_that_only_one_has_makes_the_whole_differ(source: Ledger, target:
     account, theirs = target.accounts.find_by_id("acc_001"), source.accounts.find_by_id("acc_001")
     assert account is not None
     assert theirs is not None
+    assert theirs.updated_at is not None
     with target._database.writing() as connection:  # the row is the same again, its balance is not
         connection.exec_driver_sql(
             "UPDATE accounts SET version = ?, updated_at = (SELECT created_at FROM accounts)", (theirs.version,)
         )
-        connection.exec_driver_sql("UPDATE accounts SET updated_at = ?", (plain_rows.to_plain(theirs.updated_at),))
+        connection.exec_driver_sql("UPDATE accounts SET updated_at = ?", (instant_text(theirs.updated_at),))
     with pytest.raises(LedgerConflict, match=r"accounts: 1 are stored .*acc_001"):
         move(source._database, target._database)
     move(source._database, target._database, replace=True)
