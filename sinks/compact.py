@@ -27,7 +27,7 @@ from sinks.kept import KeptFiles
 from sinks.manifest import FORMAT, KINDS, Content, Kind, Manifest, content_of, encode, month_of
 from sinks.merge import by_hour, concat, updated
 from sinks.minute_files import MinuteFiles
-from sinks.parquet import Part, PartReader, PartWriter, damage, digest, minutes_in
+from sinks.parquet import Part, PartReader, PartWriter, damage, digest, revisions_in
 from sinks.part_writing import THREADS, checked, checks, facts, grouped, put, removed_on_failure, require_none
 from sinks.tables import LEVELS, MINUTES, Tables, starts
 
@@ -234,19 +234,24 @@ class Compactor:
         folders = [self._layout.folder(kind, instrument, day) for kind in KINDS]
         durable.remove_stale([*folders, self._layout.manifest(instrument, day).parent])
         if old is None:
-            return self._refuse_orphans(instrument, day)
+            return self._refuse_orphans(instrument, day, None)
         for kind in KINDS:
             with PartReader(self.archive.part(kind, instrument, old), old.part(kind)):
                 pass
+        self._refuse_orphans(instrument, day, old)
         return self._remove_unnamed(instrument, day, old)
 
-    def _refuse_orphans(self, instrument: Instrument, day: int) -> None:
-        """Parts without a manifest are a dead run's, unless minutes are only there: then it is the manifest that was lost."""
-        if day_text(day) in self.archive.catalog.removed(instrument):
+    def _refuse_orphans(self, instrument: Instrument, day: int, old: Manifest | None) -> None:
+        """Later parts without a manifest are a dead run's, unless what they hold is only there: then the manifest was lost."""
+        if old is None and day_text(day) in self.archive.catalog.removed(instrument):
             return  # what retention didn't come to delete
-        files = set(self.files.of_day(instrument, day))
-        for path in chain.from_iterable(self._layout.parts(kind, instrument, day) for kind in KINDS):
-            if not minutes_in(path) <= files:
+        generation = old.generation if old else -1
+        later = [path for kind in KINDS for path in self._layout.later_parts(kind, instrument, day, generation)]
+        known = self._known(instrument, old) if later else {}
+        files = set(self.files.of_day(instrument, day)) if later else set()
+        for path in later:
+            held = revisions_in(path)
+            if any(minute not in files and revision > known.get(minute, (-1, ""))[0] for minute, revision in held.items()):
                 lost = self._layout.manifest(instrument, day)
                 raise StorageError(f"{path}: holds minutes that are nowhere else, and its manifest {lost} is missing")
 

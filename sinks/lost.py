@@ -18,7 +18,8 @@ from pipeline.minute import day_of, day_text
 from sinks import folders
 from sinks.archive import Archive
 from sinks.manifest import KINDS, Layout, days_of, first_day, month_of
-from sinks.parquet import minutes_in
+from sinks.parquet import revisions_in
+from sinks.tables import starts
 
 _FEW = 8  # days
 _DATE = re.compile(r"date=([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -51,9 +52,11 @@ def _suspects(archive: Archive, instrument: Instrument, days: range) -> Iterator
     there = _near(layout, instrument, days) if len(days) <= _FEW else _listed(layout, instrument)
     if not there:
         return
-    counting = set(archive.days(instrument))
-    for day in sorted(day for day in there - counting if day in days):
-        parts = [path for kind in reversed(KINDS) for path in layout.parts(kind, instrument, day)]
+    own = set(layout.days(instrument))
+    for day in sorted(day for day in there - own if day in days):
+        now = archive.manifest(instrument, day)
+        generation = now.generation if now else -1
+        parts = [path for kind in reversed(KINDS) for path in layout.later_parts(kind, instrument, day, generation)]
         yield from (Lost(path, layout.manifest(instrument, day)) for path in parts[:1])
     for month in sorted({month_of(day) for day in there if day_text(day).endswith("-01")} - {*layout.months(instrument)}):
         held = days_of(month)
@@ -77,15 +80,20 @@ def _listed(layout: Layout, instrument: Instrument) -> set[int]:
 
 
 def _is_lost(archive: Archive, instrument: Instrument, part: Path, wanted: range, filed: Callable[[], Iterable[int]]) -> bool:
-    """Whether a part holds minutes that nobody else does. What counts is asked last: a compaction may end meanwhile."""
+    """Whether a part holds minutes, or revisions of them, that nobody else does. What counts is asked last: a compaction may
+    end meanwhile."""
     try:
-        held = minutes_in(part)
+        held = revisions_in(part)
     except StorageError:
         return part.exists()  # damaged as well; or gone just now
-    held = {minute for minute in held if minute in wanted}.difference(filed())
-    gone = archive.catalog.removed(instrument)
-    lacking = {day for minute in held if day_text(day := day_of(minute)) not in gone}
-    return bool(lacking - set(archive.days(instrument)))
+    files, gone = set(filed()), archive.catalog.removed(instrument)
+    lacking = {minute: revision for minute, revision in held.items() if minute in wanted and minute not in files}
+    lacking = {minute: revision for minute, revision in lacking.items() if day_text(day_of(minute)) not in gone}
+    if not lacking:
+        return False
+    counting = archive.read_minutes(instrument, min(lacking), max(lacking) + 1, ["timestamp", "revision"])
+    known = dict(zip(starts(counting), counting["revision"].to_pylist(), strict=True))
+    return any(revision > known.get(minute, -1) for minute, revision in lacking.items())
 
 
 @lru_cache(8192)

@@ -90,6 +90,11 @@ class DayOfMonth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: Content
     open: tuple[str, ...]
 
+    @property
+    def day(self) -> int:
+        """The day, counted from 1970."""
+        return day_of(self.content.first_minute)
+
 
 class Month(signed.Record, frozen=True, forbid_unknown_fields=True):
     """What a merged month is made of."""
@@ -180,6 +185,10 @@ class Layout:
         """All parts of the day itself that lie there, named or not."""
         folder = self.folder(kind, instrument, day)
         return [folder / name for name in folders.names(folder) if _PART.fullmatch(name)]
+
+    def later_parts(self, kind: Kind, instrument: Instrument, day: int, generation: int) -> list[Path]:
+        """The parts of the day itself that lie there with a higher generation: new ones, or their manifest was lost."""
+        return [path for path in self.parts(kind, instrument, day) if int(path.stem.partition("-")[2]) > generation]
 
     def month_parts(self, kind: Kind, instrument: Instrument, month: str) -> list[Path]:
         """All files of a merged month that lie there, named or not."""

@@ -196,10 +196,18 @@ class MonthMerger:
         durable.remove_stale([*folders, self._layout.top("manifest", instrument)])
 
     def _left_over(self, instrument: Instrument, now: Month) -> list[Path]:
-        """The files of the month that count no more: the days' manifests come first."""
+        """The files of the month that count no more: the days' manifests come first. Not later parts than those that were
+        merged: a compaction is about to name them, or their manifest was lost."""
         own = set(self._layout.days(instrument))
         manifests = [self._layout.manifest(instrument, day) for day in now.numbers if day in own]
-        days = [p for kind in KINDS for day in now.numbers for p in self._layout.parts(kind, instrument, day)]
+        later = {
+            path
+            for kind in KINDS
+            for day in now.days
+            for path in self._layout.later_parts(kind, instrument, day.day, day.generation)
+        }
+        parts = (p for kind in KINDS for day in now.numbers for p in self._layout.parts(kind, instrument, day))
+        days = [path for path in parts if path not in later]
         months = [
             path
             for kind in KINDS

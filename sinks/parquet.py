@@ -232,10 +232,13 @@ def digest(table: pa.Table) -> int:
     return crc
 
 
-def minutes_in(path: Path) -> set[int]:
-    """The minutes that a Parquet file of no manifest holds."""
+def revisions_in(path: Path) -> dict[int, int]:
+    """The minutes that a Parquet file of no manifest holds, and their revisions; 0 in one of levels, which doesn't tell."""
     with _opened(path) as file, _understood(path):
-        return set(starts(pq.ParquetFile(file, page_checksum_verification=True).read(columns=["timestamp"])))
+        found = pq.ParquetFile(file, page_checksum_verification=True)
+        table = found.read(columns=[name for name in ("timestamp", "revision") if name in found.schema_arrow.names])
+        revisions = table["revision"].to_pylist() if "revision" in table.column_names else [0] * len(table)
+        return dict(zip(starts(table), revisions, strict=True))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ _PART = re.compile(r"(part|month)-[0-9]+\.parquet")
 _RECORD = re.compile(r"([0-9]{4}-[0-9]{2}(-[0-9]{2})?|removed|kept-[0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
 _AWAY = "move it away: Spillway passes it over, other tools may not"
 _LEFT = "a run that died left it: run `spillway compact`; if it stays, delete it"
+_LATER = "restore its manifest from a backup; or run `spillway compact`, which removes what a run that died left and refuses the rest"
 
 
 def foreign_in_storage(files: MinuteFiles, instruments: Iterable[Instrument]) -> Iterator[Damage]:
@@ -84,12 +85,17 @@ class Tree:
         return (now.levels.file, now.in_month) if now else None
 
     def _parts(self, folder: Path, day: int) -> Iterator[Damage]:
-        named = self._named(day)
+        named, later = self._named(day), self._later(day)
         for name in folders.names(folder):
             if name in named or name.startswith(durable.TEMPORARY) or "" in named:
                 continue
             if not _PART.fullmatch(name):
                 yield from _foreign(folder / name)
+            elif name in later:
+                lost = self._layout.manifest(self._instrument, day).name
+                yield Damage(
+                    folder / name, f"no manifest names it, and it is later than what counts: {lost} is missing", _LATER
+                )
             elif named or day in self._catalog.removed_days(self._instrument):
                 yield Damage(folder / name, "no manifest names it", _LEFT)
             else:
@@ -98,6 +104,16 @@ class Tree:
                     f"no manifest names it: {self._layout.manifest(self._instrument, day).name} is missing",
                     restore(self._instrument, day, day),
                 )
+
+    def _later(self, day: int) -> set[str]:
+        """Parts that are later than what a merged month holds of the day."""
+        now = self._now(day)
+        month = self._catalog.month(self._instrument, month_of(day)) if now and now[1] else None
+        merged = month.day(day) if month else None
+        if merged is None:
+            return set()
+        found = (self._layout.later_parts(kind, self._instrument, day, merged.generation) for kind in KINDS)
+        return {path.name for paths in found for path in paths}
 
     def _named(self, day: int) -> set[str]:
         found = {now[0]} if (now := self._now(day)) else set()

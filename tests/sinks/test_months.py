@@ -17,9 +17,11 @@ import pytest
 from pipeline.errors import DiskFull, JobRunning, StorageError
 from pipeline.minute import MINUTES_PER_DAY
 from sinks import durable, signed
-from sinks.manifest import Month, first_day, load
+from sinks.lost import lost_parts
+from sinks.manifest import KINDS, Month, first_day, load
 from sinks.months import MonthMerger
 from sinks.parquet import GROUP_ROWS
+from sinks.verify import Verifier, Wanted
 from tests.pipeline.builders import BTC, minute
 from tests.sinks.days import (
     FIRST_OF_MONTH,
@@ -324,3 +326,43 @@ def test_a_months_manifest_that_names_days_of_others_is_refused(store: Store) ->
 def test_what_is_no_month_is_refused() -> None:
     with pytest.raises(StorageError, match="2023-13: is no month"):
         first_day("2023-13")
+
+
+# --- a late day's manifest that is lost -------------------------------------------------------------------------------------
+
+
+def test_a_late_day_whose_manifest_is_lost_is_never_deleted_nor_written_over(store: Store) -> None:
+    late_month(store)  # its second day was compacted anew since
+    path = store.archive.layout.manifest(BTC, LATE // MINUTES_PER_DAY)
+    path.unlink()
+    parts = [store.archive.layout.part(kind, BTC, LATE // MINUTES_PER_DAY, "part-1.parquet") for kind in KINDS]
+    kept = [part.read_bytes() for part in parts]
+    assert not store.merger.merge_month(BTC, MONTH).written
+    store.put(random_minute(LATE + 999))
+    with pytest.raises(
+        StorageError, match=r"part-1\.parquet: holds minutes that are nowhere else, and its manifest .* is missing"
+    ):
+        store.compactor.compact_day(BTC, LATE // MINUTES_PER_DAY)
+    store.put(random_minute((FIRST_OF_MONTH + 2) * MINUTES_PER_DAY + 999))
+    store.compactor.compact_day(BTC, FIRST_OF_MONTH + 2)
+    assert store.merger.merge_month(BTC, MONTH).written
+    assert [part.read_bytes() for part in parts] == kept
+    told = {damage.path: damage.what for damage in Verifier(store.files, store.archive).verify(Wanted(0, 1 << 30)).damages}
+    assert {told[part] for part in parts} == {
+        "no manifest names it, and it is later than what counts: 2023-11-02.json is missing"
+    }
+    (found,) = lost_parts(store.archive, BTC, range(LATE, LATE + 1440), lambda: [])
+    assert (found.part, found.manifest) == (parts[1], path)
+    assert len(lost_parts(store.archive, BTC, range(1 << 40), lambda: [])) == 1
+
+
+def test_what_a_compaction_of_a_merged_day_left_that_died_is_no_loss(store: Store) -> None:
+    minutes = late_month(store)
+    day = LATE // MINUTES_PER_DAY
+    store.archive.layout.manifest(BTC, day).unlink()
+    store.put(*(one for one in minutes if one.start in (LATE, LATE + 1)))  # as it was before the manifest stood
+    assert lost_parts(store.archive, BTC, range(1 << 40), lambda: store.files.of_day(BTC, day)) == []
+    assert not store.merger.merge_month(BTC, MONTH).written
+    assert store.compactor.compact_day(BTC, day).merged == 2
+    assert store.merger.merge_month(BTC, MONTH).written
+    assert store.holds(minutes) and len(tree(store.folder)) == 3

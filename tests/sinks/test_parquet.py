@@ -14,7 +14,7 @@ from pipeline import codec
 from pipeline.errors import StorageError
 from pipeline.minute import Minute, Status
 from sinks.merge import by_hour
-from sinks.parquet import Part, PartGone, PartReader, PartWriter, digest, minutes_in
+from sinks.parquet import Part, PartGone, PartReader, PartWriter, digest, revisions_in
 from sinks.tables import LEVELS, MINUTES, Tables, tables_of
 from tests.pipeline.builders import START
 from tests.sinks.days import flip_bit, random_day, random_minute
@@ -165,10 +165,10 @@ def test_a_link_in_place_of_a_part_is_refused(levels: tuple[Path, Part]) -> None
 
 
 def test_a_part_of_no_manifest_tells_its_minutes(levels: tuple[Path, Part]) -> None:
-    assert minutes_in(levels[0]) == {one.start for one in random_day(40)}
+    assert revisions_in(levels[0]) == {one.start: 0 for one in random_day(40)}
     levels[0].write_bytes(b"nothing of the kind")
     with pytest.raises(StorageError, match=str(levels[0])):
-        minutes_in(levels[0])
+        revisions_in(levels[0])
 
 
 def test_a_digest_tells_any_value_apart_and_not_the_chunks(day: Tables) -> None:
