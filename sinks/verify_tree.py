@@ -23,7 +23,7 @@ _PART = re.compile(r"(part|month)-[0-9]+\.parquet")
 _RECORD = re.compile(r"([0-9]{4}-[0-9]{2}(-[0-9]{2})?|removed|kept-[0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
 _AWAY = "move it away: Spillway passes it over, other tools may not"
 _LEFT = "a run that died left it: run `spillway compact`; if it stays, delete it"
-_LATER = "restore its manifest from a backup; or run `spillway compact`, which removes what a run that died left and refuses the rest"
+_LATER = "run `spillway compact`, which removes what a run that died left; if it stays, restore its manifest from a backup"
 
 
 def foreign_in_storage(files: MinuteFiles, instruments: Iterable[Instrument]) -> Iterator[Damage]:
