@@ -34,6 +34,7 @@ from sinks.ledger.aio import AsyncLedger, AsyncShared, aopen_ledger, aopen_share
 from sinks.ledger.changes import Change
 from sinks.ledger.fills import Fill
 from sinks.ledger.ledger import Ledger, open_ledger, read_ledger
+from sinks.ledger.manager import DatabaseManager
 from sinks.ledger.open_conditions import open_conditions
 from sinks.ledger.performance import AverageMetrics
 from sinks.ledger.redis.cache import FOREVER
@@ -59,6 +60,7 @@ __all__ = [
     "ConditionType",
     "Currency",
     "CurrencyMismatch",
+    "DatabaseManager",
     "Decision",
     "DecisionAction",
     "DiskFull",
