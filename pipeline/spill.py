@@ -81,6 +81,7 @@ class Spiller:
             if minutes:
                 part = await self.spill({instrument: minutes[len(minutes) // 2] + 1})
                 report.early += part.written
+                report.bytes += part.bytes
                 report.failures += part.failures
         return report
 

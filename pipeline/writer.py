@@ -19,6 +19,7 @@ import numpy as np
 from pipeline import codec, crash, open_minute
 from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
 from pipeline.footprint import Footprint
+from pipeline.histogram import Histogram
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import Gap, IdRange, Minute
 from pipeline.patience import patiently
@@ -73,6 +74,7 @@ class Writer:
     reject: Callable[[list[Reject]], Awaitable[None]]
     revive: Callable[[], Awaitable[None]] | None = None  # brings a Redis of our own back after it died
     counts: Counts = field(default_factory=Counts)
+    flush_seconds: Histogram = field(default_factory=Histogram)  # a flush's way to Redis, with all tries
     _footprint: Footprint = field(init=False)
     _lease: Lease | None = None
     _token: str = ""
@@ -379,7 +381,8 @@ class Writer:
                 crash.point("seal.before")
             await self.window.flush(lease, flush)
 
-        await self._patient(once)
+        with self.flush_seconds.timed():
+            await self._patient(once)
         crash.point("flush.after")
         if flush.sealed:
             crash.point("seal.after")

@@ -115,6 +115,7 @@ class App:
             early = await spiller.relieve(instruments)
             report = await spiller.spill(before)
         report.early = early.early
+        report.bytes += early.bytes
         report.failures = early.failures + report.failures
         return report
 

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from pipeline.errors import RedisUnavailable, VenueError, WriterHeld
 from pipeline.feed import Feed
+from pipeline.histogram import Histogram
 from pipeline.instrument import Instrument
 from pipeline.trade import Reject
 from pipeline.writer import Counts
@@ -64,6 +65,7 @@ class Collection:
     source: Source = field(init=False)
     refused: dict[str, str] = field(default_factory=dict)  # symbol -> why it isn't collected for now
     dead_letters: int = 0
+    flush_seconds: Histogram = field(default_factory=Histogram)  # of all its writers
     _wanted: dict[str, float] = field(default_factory=dict)  # symbol -> loop time from which on it may be taken
     _standing_by: set[str] = field(default_factory=set)
     _ended: dict[str, int] = field(default_factory=dict)  # counters of collectors that have ended
@@ -228,6 +230,7 @@ class Collection:
 
         group = self.entry.price_group.get(instrument.symbol)
         writer = await self.app.writer(instrument, self.source.ids, reject, stream=self.source.stream, price_group=group)
+        writer.flush_seconds = self.flush_seconds
         return Feed(writer, time.time_ns, self.app.settings.schedule.flush_ms / 1000)
 
     async def reject(self, symbol: str, *rejects: Reject) -> None:

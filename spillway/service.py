@@ -11,27 +11,24 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from prometheus_client import CollectorRegistry
 
-from pipeline.errors import BadValue, Fenced, JobRunning, SpillwayError, StorageError
-from pipeline.feed import Feed
-from pipeline.instrument import Instrument
-from pipeline.schedule import Job, Schedule
-from pipeline.trade import NS_PER_S
+from pipeline.errors import BadValue, Fenced, SpillwayError, StorageError
 from sinks.ledger.ledger import Ledger, open_ledger
-from spillway import ledger_backups, retention
 from spillway.app import App
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
-from spillway.compact import as_dict, compact_finished, merge_months
 from spillway.gap_keeper import GapKeeper
 from spillway.http import served
+from spillway.jobs import Jobs
 from spillway.klines import KlineChecker, KlineRules, StoredMinutes
-from spillway.metrics import exposed
+from spillway.loop_lag import LoopLag
+from spillway.metrics import Parts, exposed, registry_of
 from spillway.sources import VenueSource, check_venues
+from spillway.survey import Survey
 
 log = structlog.get_logger()
 
-RECONCILE_S = 10.0  # between two looks at what became of the gaps
 CHECK_S = 60.0  # between two looks at a venue's klines, at least
 LOOK_S = 1.0  # between two looks whether there is anything left to collect
 
@@ -46,19 +43,22 @@ class Service:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     collections: list[Collection] = field(default_factory=list)
     checkers: list[KlineChecker] = field(default_factory=list)
+    lag: LoopLag = field(default_factory=LoopLag)
+    jobs: Jobs = field(init=False)
+    parts: Parts = field(init=False)  # what its metrics are read from
+    _registry: CollectorRegistry = field(init=False)
 
-    @property
-    def feeds(self) -> Iterator[tuple[Instrument, Feed]]:
-        """What this process writes now."""
-        for collection in self.collections:
-            for symbol, feed in list(collection.feeds.items()):
-                yield Instrument(collection.entry.venue, symbol), feed
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(self.app, self.ledger, self.collections, Survey(self.app))
+        database = self.ledger.database if self.ledger else None
+        self.parts = Parts(self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database)
+        self._registry = registry_of(self.parts)
 
     async def run(self) -> None:
         """Runs until `stop` is set; then takes no more, flushes what came, finishes jobs, and returns."""
         for entry in self.app.settings.collect:
             self.collections.append(Collection(self.app, entry, self._gap_log(entry.venue), self.places))
-        schedule = self._schedule()
+        schedule = self.jobs.schedule()
         schedule.start(time.time_ns)
         http = self.app.settings.http
         try:
@@ -68,6 +68,7 @@ class Service:
                     tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
                 tasks.create_task(Desk(self.app, self.collections).run(self.stop), name="backfills")
                 tasks.create_task(self._while_there_is_hope(), name="hope")
+                tasks.create_task(self.lag.run(self.stop), name="loop lag")
         except BaseExceptionGroup as group:
             raise first_of(group) from None
         finally:
@@ -75,7 +76,7 @@ class Service:
 
     def metrics(self) -> bytes:
         """What Prometheus is told."""
-        return exposed(self.collections, self.checkers)
+        return exposed(self._registry)
 
     def lacking(self) -> str:
         """What is missing for all to be collected; empty where nothing is."""
@@ -121,65 +122,6 @@ class Service:
 
     def _gap_log(self, venue: str) -> GapKeeper | None:
         return GapKeeper(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
-
-    # --- jobs -----------------------------------------------------------------------------------------------------------
-
-    def _schedule(self) -> Schedule:
-        times = self.app.settings.schedule
-        jobs = [
-            Job("seal", times.seal_every_s, self._seal),
-            Job("reconcile", RECONCILE_S, self._reconcile),
-            Job("spill", times.spill_every_s, self._spill),
-            Job("compact", times.compact_every_s, self._compact),
-            Job("ledger backup", ledger_backups.LOOK_S, self._back_up),
-        ]
-        return Schedule(jobs, lambda name, error: log.error("job failed", job=name, error=str(error)))
-
-    async def _seal(self, now_ns: int) -> None:
-        for _, feed in self.feeds:
-            feed.tick()
-
-    async def _reconcile(self, now_ns: int) -> None:
-        for collection in self.collections:
-            await collection.reconcile()
-
-    async def _spill(self, now_ns: int) -> None:
-        try:
-            report = await self.app.spill()
-        except JobRunning as running:
-            log.info("spill skipped", reason=str(running))
-            return
-        if report.written:
-            log.info("spilled", minutes=report.written, bytes=report.bytes, early=report.early)
-        for failure in report.failures:
-            log.error("spill failed", instrument=str(failure.instrument), minute=failure.minute, error=str(failure.error))
-
-    async def _compact(self, now_ns: int) -> None:
-        """Retention first, which makes room; then the days that are over, and the months."""
-        delay_s = (self.app.settings.redis.window_hours + self.app.settings.schedule.compact_delay_hours) * 3600
-        try:
-            swept = await retention.remove_expired(self.app, now_ns)
-            for removed in swept.found:
-                log.info("removed by retention", **retention.as_dict(removed))
-            for day in await compact_finished(self.app, now_ns - int(delay_s * NS_PER_S)):
-                log.info("compacted", **as_dict(day))
-            for merged in await merge_months(self.app, now_ns):
-                log.info("merged", **merged.as_dict())
-            for line in [*map(str, swept.problems), *await retention.disk_warnings(self.app, now_ns)]:
-                log.warning(line)
-        except JobRunning as running:
-            log.info("compaction skipped", reason=str(running))
-
-    async def _back_up(self, now_ns: int) -> None:
-        if self.ledger is None:
-            return
-        try:
-            done = await asyncio.to_thread(ledger_backups.back_up_when_due, self.app.settings, self.ledger.database)
-        except JobRunning as running:
-            log.info("ledger backup skipped", reason=str(running))
-            return
-        if done:
-            log.info("ledger backed up", file=str(done.made.path), removed=len(done.removed))
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

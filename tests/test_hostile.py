@@ -17,8 +17,11 @@ from collectors.simulator import Simulator, synthetic_trades
 from collectors.simulator.wires.wires import WIRES
 from spillway.app import opened
 from spillway.collecting import Collection
-from spillway.metrics import exposed
+from spillway.loop_lag import LoopLag
+from spillway.metrics import Parts, exposed, registry_of
 from spillway.settings import Collect, Settings
+from spillway.survey import Survey
+from spillway.tally import Tally
 from tests.test_collecting import HURRIED
 
 MB = 1_000_000
@@ -92,7 +95,7 @@ async def test_each_hostile_frame_is_a_dead_letter_and_what_comes_after_it_is_ta
         bad, perhaps = hostile.say_all(exchange.say)
         await until(run, lambda: taken(collection, hostile.symbol) == TOLD + 2)
         assert (collection.total("connections"), exchange.connections, exchange.listeners) == (1, 1, 1)
-        metrics = values(exposed([collection], []))
+        metrics = values(exposed(registry_of(Parts([collection], [], Survey(app), Tally(), LoopLag(), None))))
         stop.set()
         await run
     letters = [line for path in settings.dead_letter_dir.rglob("*.jsonl") for line in path.read_text().splitlines()]

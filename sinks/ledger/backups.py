@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.errors import DiskFull, StorageError
+from pipeline.trade import NS_PER_S
 from sinks import durable
 from sinks.ledger import dump, sqlite_image
 from sinks.ledger.announced import announced, carry_on
@@ -60,6 +61,12 @@ class Backups:
             with durable.explained(path, "removed"):
                 path.unlink()
         return old
+
+
+def newest_made(folder: Path) -> int:
+    """When the newest backup in a folder was made, in ns since 1970; 0 where there is none."""
+    made = max((_made_at(path) for path in folder.glob("ledger-*") if _NAME.fullmatch(path.name)), default=None)
+    return int(made.timestamp()) * NS_PER_S if made else 0
 
 
 def name_of(database: Database, why: str = "", *, portable: bool = False) -> str:

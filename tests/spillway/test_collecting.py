@@ -75,7 +75,7 @@ class Process:
 
     @property
     def symbols(self) -> set[str]:
-        return {instrument.symbol for instrument, _ in self.service.feeds}
+        return {symbol for collection in self.service.collections for symbol in collection.feeds}
 
     async def end(self) -> None:
         self.service.stop.set()

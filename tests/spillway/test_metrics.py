@@ -46,7 +46,7 @@ NAMES = {
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("spillway.service.Collection", partial(Collection, tuning=HURRIED))
-    monkeypatch.setattr("spillway.service.RECONCILE_S", 0.05)
+    monkeypatch.setattr("spillway.jobs.RECONCILE_S", 0.05)
     monkeypatch.setattr("spillway.collecting.STANDBY_S", 0.01)
     yield
 
