@@ -23,6 +23,7 @@ from sinks.ledger.changes import Change
 from sinks.ledger.ledger import Ledger, open_ledger
 from sinks.ledger.redis.connection import SharedRedis
 from sinks.ledger.trading_tables import CHANGES
+from sinks.ledger.wakeups import Bell
 from tests.sinks.ledger.redis.servers import Server, running, user_url, wait_until
 
 START = datetime(2024, 10, 23, 14, 30, tzinfo=UTC)
@@ -199,6 +200,19 @@ def test_it_ends_when_it_is_told_to(ledger: Ledger) -> None:
     stop.set()
     thread.join()
     assert seen == []
+
+
+def test_what_is_committed_just_before_the_bell_hangs_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_ledger(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        bell = ledger.database.bell
+
+        def late(redis: SharedRedis | None = None) -> Bell:
+            ledger.conditions.save(condition("c1"))  # which a bell that is made after it never tells
+            return bell(redis)
+
+        monkeypatch.setattr(ledger.database, "bell", late)
+        with closing(ledger.changes.follow()) as changes:
+            assert next(changes).entity_id == "c1"
 
 
 def test_changes_from_memory_come_too() -> None:
