@@ -14,7 +14,8 @@ from spillway.loop_lag import LoopLag
 from spillway.metrics.families import PREFIX, Row, counters, gauges, histogram
 from spillway.tally import JobTally, Tally
 
-_JOB = ("job",)
+# Not `job`: Prometheus itself gives every sample that label, and would call ours `exported_job`.
+_JOB = ("name",)
 _JOBS: list[Row[JobTally]] = [
     Row("job_runs", "Runs of a job, the failed among them.", lambda job: job.runs),
     Row("job_failures", "Runs of a job that ended with an error.", lambda job: job.failures),

@@ -15,7 +15,7 @@ from spillway.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"\| `(\w+)` \| (counter|gauge|histogram) \| (.*?) \| (.*) \|")
-LABELS = {"venue", "symbol", "job", "folder", "operation", "version", "python", "quantity", "part"}
+LABELS = {"venue", "symbol", "name", "folder", "operation", "version", "python", "quantity", "part"}
 NOT_BASE = {"minutes", "hours", "days", "milliseconds", "ms", "ns", "kb", "mb", "percent", "age"}
 KINDS = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
 
