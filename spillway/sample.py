@@ -56,14 +56,15 @@ MISSED: tuple[Span, ...] = (  # and not asked for yet
 )
 
 
-def data_or_sample(folder: str | Path = "data", kind: str = "days") -> Path:
+def data_or_sample(folder: str | Path | None = "data", kind: str = "days") -> Path:
     """`folder`, if anything is kept there; else the folder `sample/<kind>`, made now if it isn't there, which takes a while.
 
-    `kind`: "days" or "months". StorageError where it can't be written; BadValue for another kind.
+    `folder`: None for the sample in any case. `kind`: "days" or "months". StorageError where it can't be written; BadValue for
+    another kind.
     """
     if kind not in _MAKERS:
         raise BadValue(f"kind {kind!r}: expected one of {', '.join(_MAKERS)}")
-    if Path(folder).is_dir():
+    if folder is not None and Path(folder).is_dir():
         with Store(Settings(data_dir=Path(folder))) as store:
             if store.instruments():
                 return Path(folder)

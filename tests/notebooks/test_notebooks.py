@@ -99,6 +99,7 @@ def test_a_first_look(shown: Callable[..., Shown], sample_days: Path) -> None:
     assert "by price, by minute, by hour and by group alike" in told.text("check")
 
 
+@pytest.mark.long
 def test_order_flow(shown: Callable[..., Shown]) -> None:
     told = shown(
         "2_order_flow",

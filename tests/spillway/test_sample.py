@@ -47,7 +47,7 @@ def test_a_sample_is_made_once_where_nothing_is_kept(here: Path, monkeypatch: py
 
     monkeypatch.setattr(sample, "make_sample", make)
     (here / "data").mkdir()
-    assert [spillway.data_or_sample(name, "months") for name in ("data", "nowhere")] == [Path("sample/months")] * 2
+    assert [spillway.data_or_sample(name, "months") for name in ("data", "nowhere", None)] == [Path("sample/months")] * 3
     assert made == [Path("sample/months")]
 
 
