@@ -16,6 +16,7 @@ from pipeline.errors import NotAllowed, RedisUnavailable, SpillwayError
 from pipeline.trading.names import new_id
 from pipeline.trading.service import ServiceInfo
 from sinks.ledger.aio import AsyncLedger, AsyncShared, ChangesFace, Face, opened_ledger, opened_shared
+from sinks.ledger.redis.connection import SharedRedis
 from spillway.trading_config import AdapterConfig
 from spillway.trading_heartbeat import Heartbeat
 
@@ -61,6 +62,11 @@ class TradingDataAdapter:
         if self._ledger is None:
             raise NotAllowed("the trading adapter isn't connected: await its connect()")
         return self._ledger
+
+    @property
+    def redis(self) -> SharedRedis | None:
+        """The Redis that it announces changes on, for `changes.follow(redis=...)`; None for one in memory."""
+        return self._connected_shared.redis
 
     # --- there and gone -------------------------------------------------------------------------------------------------
 

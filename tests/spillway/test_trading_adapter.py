@@ -90,7 +90,7 @@ async def test_its_health_says_of_each_store_how_it_is(config: Callable[..., Ada
 
 async def test_unconnected_it_gives_nothing(config: Callable[..., AdapterConfig]) -> None:
     adapter = TradingDataAdapter(config())
-    for name in ("orders", "cache", "services", "changes", "ledger"):
+    for name in ("orders", "cache", "services", "changes", "ledger", "redis"):
         with pytest.raises(NotAllowed, match="isn't connected"):
             getattr(adapter, name)
     with pytest.raises(AttributeError, match="has no 'bookings'"):
@@ -209,7 +209,7 @@ async def test_another_adapters_changes_are_announced(config: Callable[..., Adap
     async with TradingDataAdapter(config()) as writing, TradingDataAdapter(config(service_id="engine-2")) as following:
 
         async def follow() -> None:
-            async for change in following.changes.follow(0, redis=following._connected_shared.redis):
+            async for change in following.changes.follow(0, redis=following.redis):
                 seen.append(change.entity_id)
 
         task = asyncio.create_task(follow())

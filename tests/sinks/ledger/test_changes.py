@@ -57,6 +57,12 @@ with open_ledger(sys.argv[1]) as ledger:
 """
 
 
+# The same with three more processes and PostgreSQL is left to `make test-all`.
+both_in_time = pytest.mark.parametrize(
+    "ledger_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
+
+
 def condition(name: str) -> Condition:
     return Condition(condition_id=name, symbol="BTCUSDT")
 
@@ -221,6 +227,7 @@ def test_changes_from_memory_come_too() -> None:
         assert next(changes).entity_id == "c1"
 
 
+@both_in_time
 def test_writers_that_are_killed_leave_no_hole_and_no_ghost(ledger_url: str) -> None:
     with open_ledger(ledger_url) as ledger:
         victims = [started(WRITER, ledger_url, f"v{n}", "100000") for n in range(2)]
@@ -238,6 +245,7 @@ def test_writers_that_are_killed_leave_no_hole_and_no_ghost(ledger_url: str) -> 
         assert {c.entity_id for c in seen} == {c.condition_id for c in ledger.conditions.find_all()}
 
 
+@both_in_time
 def test_a_follower_that_is_killed_goes_on_where_it_was(ledger_url: str) -> None:
     with open_ledger(ledger_url) as ledger:
         names = [f"c{n:02}" for n in range(20)]
@@ -253,6 +261,7 @@ def test_a_follower_that_is_killed_goes_on_where_it_was(ledger_url: str) -> None
         assert [name for _, name in seen] == [*names, "last"]
 
 
+@both_in_time
 def test_each_of_several_followers_sees_all_while_several_write(ledger_url: str) -> None:
     with open_ledger(ledger_url) as ledger:
         followers = [started(FOLLOWER, ledger_url, "0") for _ in range(2)]

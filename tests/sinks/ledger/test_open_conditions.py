@@ -16,16 +16,27 @@ from pipeline.trading.condition import Comparison, Condition, ConditionStatus, C
 from sinks.ledger.conditions import Conditions
 from sinks.ledger.json_conditions import JsonConditions
 from sinks.ledger.open_conditions import open_conditions
+from tests.sinks.ledger.postgres_server import make_database
 
 START = datetime(2024, 10, 23, 14, 30, tzinfo=UTC)
 Store = Conditions | JsonConditions
 
 
+@pytest.fixture(scope="module")
+def _postgres(postgres: str) -> str:
+    return make_database(postgres, "conditions")
+
+
 @pytest.fixture(params=["json", "sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"{request.param}:///{tmp_path}/conditions"
+    """Where there are none yet."""
+    if request.param != "postgresql":
+        return f"{request.param}:///{tmp_path}/conditions"
+    server = str(request.getfixturevalue("_postgres"))
+    with open_conditions(server) as left:
+        for each in left.find_all():
+            left.delete(each.condition_id)
+    return server
 
 
 @pytest.fixture
