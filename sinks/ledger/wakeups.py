@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sinks.ledger.postgresql import PostgresEngine
-from sinks.ledger.redis.connection import CHANGES, SharedRedis
+from sinks.ledger.redis.connection import CHANGES, TIMEOUT_S, SharedRedis
 from sinks.ledger.sqlite import SqliteEngine
 
 POSTGRES_CHANNEL = "trading_changes"
@@ -101,7 +101,7 @@ class RedisBell:
         with redis.explained():
             self._listening = redis.once.pubsub(ignore_subscribe_messages=True)
             self._listening.subscribe(CHANGES)
-            self._listening.get_message(timeout=_STOP_S, ignore_subscribe_messages=False)  # that it is subscribed
+            self._listening.get_message(timeout=TIMEOUT_S, ignore_subscribe_messages=False)  # that it is subscribed
 
     def wait(self, stop: threading.Event) -> None:
         """Listens."""
