@@ -16,12 +16,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline import codec, crash, open_minute
+from pipeline import codec, crash, fixed, open_minute
 from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
 from pipeline.footprint import Footprint
 from pipeline.histogram import Histogram
 from pipeline.instrument import IdRule, Instrument
-from pipeline.minute import Gap, IdRange, Minute
+from pipeline.minute import Gap, IdRange, Minute, Status
 from pipeline.patience import patiently
 from pipeline.ports import Keeper
 from pipeline.ring import Ring
@@ -29,6 +29,7 @@ from pipeline.trade import NS_PER_MINUTE, NS_PER_S, RawTrades, Reject, TradeBatc
 from pipeline.window import Flush, Lease, RedisWindow, Sealed
 
 LEASE_MS = 3000
+WHOLE = (Status.COMPLETE, Status.REPAIRED)
 
 T = TypeVar("T")
 Raws = Callable[[int], tuple[str, str]]  # row -> its raw text, and where it stood
@@ -59,6 +60,7 @@ class Counts:
     flushes: int = 0
     sealed: int = 0
     rewinds: int = 0
+    whole: int = 0  # of the sealed, those whose ids prove that nothing is missing
 
 
 @dataclass(slots=True)
@@ -165,6 +167,13 @@ class Writer:
     def watermark_ns(self) -> int:
         """The latest exchange time taken."""
         return self._footprint.watermark_ns
+
+    @property
+    def last_price(self) -> Decimal | None:
+        """The close of the newest open minute as it stands; None while none is open."""
+        footprint = self._footprint
+        newest = max(footprint.open, default=None)
+        return None if newest is None else fixed.to_decimal(footprint.open[newest].close, footprint.price_scale)
 
     @property
     def taken_in(self) -> int:
@@ -389,6 +398,7 @@ class Writer:
         self.counts.taken += trades
         self.counts.flushes += 1
         self.counts.sealed += len(flush.sealed)
+        self.counts.whole += sum(each.status in WHOLE for each in flush.sealed)
 
     async def _patient(self, step: Callable[[], Awaitable[T]]) -> T:
         """Does what may be done twice, however often it takes."""

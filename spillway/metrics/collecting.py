@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from decimal import Decimal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -22,11 +23,17 @@ _COUNTS: list[Row[Counts]] = [
     Row("malformed", "Trades that were none: no time, no price, no size.", lambda counts: counts.rejected),
     Row("flushes", "Writes to Redis.", lambda counts: counts.flushes),
     Row("sealed_buckets", "Minute buckets sealed.", lambda counts: counts.sealed),
+    Row(
+        "sealed_whole_buckets",
+        "Of these, those whose trade ids prove that nothing is missing: complete or repaired.",
+        lambda counts: counts.whole,
+    ),
     Row("rewinds", "Times that Redis had gone back and was told again.", lambda counts: counts.rewinds),
 ]
 _LEASE: list[Row[bool]] = [Row("lease_held", "1 while this process is the instrument's writer, 0 while it stands by.", float)]
 _FEED: list[Row[Feed]] = [
     Row("watermark_timestamp_seconds", "The latest exchange time taken.", lambda feed: feed.writer.watermark_ns / NS_PER_S),
+    Row("last_price", "The close of the newest open minute, as it stands.", lambda feed: _number(feed.writer.last_price)),
     Row("gap_ids_open", "Trade ids that are missing now.", lambda feed: sum(map(len, feed.gaps()))),
 ]
 
@@ -37,6 +44,11 @@ def _summed(value: Callable[[Collection], int]) -> Callable[[Sequence[Collection
 
 def _total(counter: str) -> Callable[[Sequence[Collection]], float]:
     return _summed(lambda entry: entry.total(counter))
+
+
+def _number(exact: Decimal | None) -> float | None:
+    """A picture needs no more than that; what has to be exact is never read from a metric."""
+    return None if exact is None else float(exact)
 
 
 def _dropped(entry: Collection) -> int:

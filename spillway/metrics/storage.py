@@ -39,6 +39,11 @@ _DISKS: list[Row[Disk]] = [
     Row("disk_size_bytes", "Size of that disk.", lambda disk: disk.total),
 ]
 _SURVEYS: list[Row[Survey]] = [
+    Row(
+        "window_length_seconds",
+        "How far the window reaches back by the settings: what is older has to be spilled.",
+        lambda survey: survey.app.settings.redis.window_hours * 3600,
+    ),
     Row("redis_up", "1 while Redis answered the last survey.", lambda survey: survey.redis_up if survey.seen_ns else None),
     Row(
         "survey_timestamp_seconds",

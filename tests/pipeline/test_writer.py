@@ -51,6 +51,25 @@ async def test_what_was_taken_is_in_redis_exactly(house: House, rule: IdRule) ->
 
 
 @both
+@every_rule
+async def test_the_sealed_minutes_that_are_proven_whole_are_counted(house: House, rule: IdRule) -> None:
+    writer = await house.started(rule)
+    await write(writer, named(stream(700), rule))
+    sealed = [minute for start, minute in (await house.minutes()).items() if start in await house.window.sealed_minutes(BTC)]
+    whole = sum(minute.status in (Status.COMPLETE, Status.REPAIRED) for minute in sealed)
+    assert (writer.counts.sealed, writer.counts.whole) == (len(sealed), whole)
+    assert (whole > 0) == (rule is IdRule.CONTIGUOUS)
+
+
+@both
+async def test_the_last_price_is_the_close_of_the_newest_minute(house: House) -> None:
+    writer = await house.started()
+    assert writer.last_price is None
+    await write(writer, [trade(1, "0:59", "100.5"), trade(2, "1:04", "99.25")])
+    assert writer.last_price == Decimal("99.25")
+
+
+@both
 async def test_a_minute_seals_with_the_flush_after_its_grace_time(house: House) -> None:
     writer = await house.started(grace_ns=5 * 10**9)
     await write(writer, [trade(1, "0:59"), trade(2, "1:04.9")])
