@@ -48,6 +48,9 @@ class State(msgspec.Struct, omit_defaults=True):
     clock: str = "wall"  # whose time moves the window on: the wall's or the tape's
     stream: str = ""  # which of a venue's id sequences: trades and aggregated trades count apart
     doubt_until: int = -1  # the latest minute that is stored but that these ids may know nothing of
+    buy: str = "0"  # as volume, of what takers bought; "0" in cursors of before these were counted
+    sell: str = "0"
+    trade_count: int = 0  # a message may stand for several trades
 
     @property
     def group(self) -> Decimal | None:
@@ -68,7 +71,7 @@ class Footprint:
         self.watermark_ns = 0
         self.newest_minute = -1
         self.trades = 0
-        self.volume = 0
+        self.volume = self.buy = self.sell = self.trade_count = 0
         self.clock = "wall"
         self.stream = ""
         self.doubt_until = -1  # minutes stored by a run that this cursor knows nothing of (Redis was lost)
@@ -141,7 +144,9 @@ class Footprint:
             bucket.merge(part, group, rule is IdRule.OPAQUE)
             bucket.repaired |= batch.repair or (bool(holes) and _fills(part.id_ranges, holes))
             self.newest_minute = max(self.newest_minute, part.minute)
-            self.volume += sum(row[3] for row in part.levels)
+            _, buy, sell, total, count = map(sum, zip(*part.levels, strict=True))
+            self.buy, self.sell, self.volume = self.buy + buy, self.sell + sell, self.volume + total
+            self.trade_count += count
         self.trades += len(batch)
         self.watermark_ns = max(self.watermark_ns, int(batch.ts_ns.max()))
 
@@ -214,6 +219,9 @@ class Footprint:
                 self.clock,
                 self.stream,
                 self.doubt_until,
+                fixed.to_text(self.buy, self.size_scale),
+                fixed.to_text(self.sell, self.size_scale),
+                self.trade_count,
             )
         )
 
@@ -226,7 +234,9 @@ class Footprint:
         footprint.open = {b.start: b for b in buckets}
         footprint.watermark_ns, footprint.newest_minute = state.watermark_ns, state.newest_minute
         footprint.trades = state.trades
-        footprint.volume = fixed.at_scale(Decimal(state.volume), state.size_scale)
+        volumes = (fixed.at_scale(Decimal(text), state.size_scale) for text in (state.volume, state.buy, state.sell))
+        footprint.volume, footprint.buy, footprint.sell = volumes
+        footprint.trade_count = state.trade_count
         footprint.clock, footprint.stream, footprint.doubt_until = state.clock, state.stream, state.doubt_until
         return footprint
 
@@ -268,7 +278,7 @@ class Footprint:
             return
         for bucket in self.open.values():
             bucket.widen(by_price, by_size)
-        self.volume *= by_size
+        self.volume, self.buy, self.sell = self.volume * by_size, self.buy * by_size, self.sell * by_size
         self.price_scale, self.size_scale = price_scale, size_scale
 
 

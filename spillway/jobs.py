@@ -15,6 +15,7 @@ from pipeline.trade import NS_PER_S
 from sinks.ledger.ledger import Ledger
 from spillway import ledger_backups, retention
 from spillway.app import App
+from spillway.auditor import AUDIT_S, Auditor
 from spillway.collecting import Collection
 from spillway.compact import as_dict, compact_finished, merge_months
 from spillway.survey import Survey
@@ -34,6 +35,7 @@ class Jobs:
     ledger: Ledger | None
     collections: Sequence[Collection]
     survey: Survey
+    auditor: Auditor
     tally: Tally = field(default_factory=Tally)
 
     def schedule(self) -> Schedule:
@@ -46,6 +48,7 @@ class Jobs:
             Job("compact", times.compact_every_s, self._compact),
             Job("ledger backup", ledger_backups.LOOK_S, self._back_up),
             Job("survey", SURVEY_S, self.survey.look),
+            Job("audit", AUDIT_S, self.auditor.run),
         ]
         return Schedule([self._counted(job) for job in jobs], _failed, self._skipped)
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from pipeline.errors import BadValue, Fenced, SpillwayError, StorageError
 from sinks.ledger.ledger import Ledger, open_ledger
 from spillway.app import App
+from spillway.auditor import Auditor
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
 from spillway.gap_keeper import GapKeeper
@@ -49,9 +50,12 @@ class Service:
     _registry: CollectorRegistry = field(init=False)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.app, self.ledger, self.collections, Survey(self.app))
+        auditor = Auditor(self.app, self.collections, self.stop)
+        self.jobs = Jobs(self.app, self.ledger, self.collections, Survey(self.app), auditor)
         database = self.ledger.database if self.ledger else None
-        self.parts = Parts(self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database)
+        self.parts = Parts(
+            self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database, auditor
+        )
         self._registry = registry_of(self.parts)
 
     async def run(self) -> None:

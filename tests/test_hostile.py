@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from collectors.simulator import Simulator, synthetic_trades
 from collectors.simulator.wires.wires import WIRES
 from spillway.app import opened
+from spillway.auditor import Auditor
 from spillway.collecting import Collection
 from spillway.loop_lag import LoopLag
 from spillway.metrics import Parts, exposed, registry_of
@@ -95,7 +96,8 @@ async def test_each_hostile_frame_is_a_dead_letter_and_what_comes_after_it_is_ta
         bad, perhaps = hostile.say_all(exchange.say)
         await until(run, lambda: taken(collection, hostile.symbol) == TOLD + 2)
         assert (collection.total("connections"), exchange.connections, exchange.listeners) == (1, 1, 1)
-        metrics = values(exposed(registry_of(Parts([collection], [], Survey(app), Tally(), LoopLag(), None))))
+        parts = Parts([collection], [], Survey(app), Tally(), LoopLag(), None, Auditor(app, [collection], stop))
+        metrics = values(exposed(registry_of(parts)))
         stop.set()
         await run
     letters = [line for path in settings.dead_letter_dir.rglob("*.jsonl") for line in path.read_text().splitlines()]

@@ -11,9 +11,11 @@ from prometheus_client.registry import Collector
 
 from pipeline.instrument import Instrument
 from sinks.ledger.database import Database
+from spillway.auditor import Auditor
 from spillway.collecting import Collection
 from spillway.klines import KlineChecker
 from spillway.loop_lag import LoopLag
+from spillway.metrics.auditing import of_audits
 from spillway.metrics.collecting import of_collections, of_klines
 from spillway.metrics.running import of_process, of_tally
 from spillway.metrics.storage import of_survey
@@ -31,11 +33,13 @@ class Parts(Collector):
     tally: Tally
     lag: LoopLag
     database: Database | None
+    auditor: Auditor
 
     def collect(self) -> Iterable[Metric]:
         """Every family, also those that have nothing to tell yet."""
         yield from of_collections(self.collections)
         yield from of_klines(self.checkers)
+        yield from of_audits(list(self.auditor.audits.values()))
         instruments = [Instrument(c.entry.venue, symbol) for c in self.collections for symbol in c.entry.symbols]
         yield from of_survey(self.survey, instruments)
         yield from of_tally(self.tally)

@@ -40,6 +40,15 @@ NAMES = {
     *("spillway_reconnects_total", "spillway_connections_up", "spillway_exchange_lag_seconds"),
     *("spillway_watermark_timestamp_seconds", "spillway_lease_held", "spillway_dead_letters_total"),
     *("spillway_klines_checked_total", "spillway_klines_differing_total", "spillway_refused_symbols"),
+    *("spillway_flush_seconds_bucket", "spillway_window_buckets", "spillway_window_bytes", "spillway_redis_used_memory_bytes"),
+    *(
+        "spillway_spilled_buckets_total",
+        "spillway_spill_failures_total",
+        "spillway_spill_seconds_bucket",
+        "spillway_build_info",
+    ),
+    *("spillway_compaction_seconds_bucket", "spillway_disk_free_bytes", "spillway_disk_size_bytes", "spillway_job_runs_total"),
+    *("spillway_ledger_operation_seconds_bucket", "spillway_event_loop_lag_seconds_bucket", "process_cpu_seconds_total"),
 }
 
 
@@ -158,6 +167,33 @@ async def test_no_counter_goes_down_or_away_when_a_collector_ends_and_another_be
         assert values == sorted(values), key
         first = next(n for n, scrape in enumerate(scrapes) if key in scrape)
         assert all(key in scrape for scrape in scrapes[first:]), f"{key} went away"
+
+
+async def test_the_imbalance_is_0_while_minutes_are_moved_and_no_more_once_one_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spillway.jobs.AUDIT_S", 0.02)
+
+    def told_now() -> dict[str, float]:
+        found = {dict(labels)["quantity"]: v for (name, labels), v in samples(service.metrics()).items() if "imbalance" in name}
+        assert found.keys() <= {"buy_volume", "sell_volume", "total_volume", "trade_count"}
+        return found
+
+    async with Simulator(told(2_000), rate=8_000) as exchange, serving(tmp_path, exchange) as service:
+        await until(lambda: bool(told_now()))
+        audit = service.jobs.auditor.audits[BTC]
+        files = service.app.files
+        while taken(service) < 2_000 or not files.instruments():
+            await service.app.spill(everything=True)
+            assert not any(told_now().values())
+        seen = audit.seen_ns
+        await until(lambda: audit.seen_ns > seen)
+        assert told_now() == dict.fromkeys(("buy_volume", "sell_volume", "total_volume", "trade_count"), 0.0)
+        lost = files.load(BTC, files.between(BTC, 0, 1 << 40)[0])
+        assert lost
+        files.path(BTC, lost.start).unlink()
+        await until(lambda: not audit.is_balanced)
+        assert told_now()["trade_count"] == -lost.totals[3]
 
 
 async def test_a_symbol_refused_alone_is_told_by_metrics_and_by_readiness(tmp_path: Path) -> None:
