@@ -84,12 +84,13 @@ class _Section(BaseModel):
 
 
 class Redis(_Section):
-    """Where the window lives: the embedded server, a URL, or host, port, db and password; and how far it reaches."""
+    """Where the window lives: the embedded server, a URL, or host, port, db, user and password; and how far it reaches."""
 
     url: Annotated[str, AfterValidator(_redis_url)] = EMBEDDED
     host: Name | None = None
     port: Port | None = None
     db: Annotated[int, Field(ge=0)] | None = None
+    username: Name | None = None
     password: SecretStr | None = None
     window_hours: Number = 48.0
     storage_dir: Folder | None = None
@@ -111,13 +112,14 @@ class Redis(_Section):
         """`embedded`, or the URL for redis-py. It holds the password: show only `masked` of it."""
         if not self._parts():
             return self.url
-        secret = f":{quote(self.password.get_secret_value(), safe='')}@" if self.password else ""
+        user = quote(self.username or "", safe="")
+        secret = f"{user}:{quote(self.password.get_secret_value(), safe='')}@" if self.password else f"{user}@" * bool(user)
         host = self.host or "localhost"
         host = f"[{host}]" if ":" in host else host
         return f"redis://{secret}{host}:{self.port or 6379}/{self.db or 0}"
 
     def _parts(self) -> list[str]:
-        return [name for name in ("host", "port", "db", "password") if getattr(self, name) is not None]
+        return [name for name in ("host", "port", "db", "username", "password") if getattr(self, name) is not None]
 
 
 class Collect(_Section):

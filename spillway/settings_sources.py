@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PREFIX = "SPILLWAY_"
 # Variables of ours that are not settings, by their beginnings: the tests' crash points.
 _NOT_SETTINGS = ("SPILLWAY_CRASH",)
+_FILE = "_FILE"
 
 _EXPECTED = {
     "path_type": "a path",
@@ -87,19 +88,35 @@ def from_file(path: Path) -> Source:
 def from_environment(environ: Mapping[str, str], prefix: str = PREFIX) -> Source:
     """Read `SPILLWAY_SECTION__KEY` variables, or those of another prefix; an empty text is none.
 
-    A section or list may be given whole, as JSON.
+    A section or list may be given whole, as JSON. Of `NAME_FILE` the file's content counts: secrets are kept in files.
     """
     source = Source("environment", {})
-    for name, text in sorted(environ.items()):
-        if not text or not name.startswith(prefix) or name.startswith(_NOT_SETTINGS):
+    for name, value in sorted(environ.items()):
+        if not value or not name.startswith(prefix) or name.startswith(_NOT_SETTINGS):
             continue
-        where = tuple(name.removeprefix(prefix).lower().split("__"))
+        where = tuple(name.removeprefix(prefix).removesuffix(_FILE).lower().split("__"))
         source.variables[where] = name
-        node: Any = _from_json(text, source.label(where)) if text[0] in "[{" else text
+        if name.endswith(_FILE):
+            node: Any = _from_secret(name, value, environ)
+        else:
+            node = _from_json(value, source.label(where)) if value[0] in "[{" else value
         for key in reversed(where):
             node = {key: node}
         _merge_into(source.values, node)
     return source
+
+
+def _from_secret(name: str, path: str, environ: Mapping[str, str]) -> str:
+    if environ.get(name.removesuffix(_FILE)):
+        raise SettingsError(f"environment {name}: given beside {name.removesuffix(_FILE)}, expected one of the two")
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise SettingsError(f"environment {name}: {path}: {reason}, expected a file with the value") from None
+    if not text:
+        raise SettingsError(f"environment {name}: {path}: the file is empty, expected the value in it")
+    return text
 
 
 def merge(sources: Iterable[Source]) -> dict[str, Any]:
@@ -116,7 +133,9 @@ def explain(errors: list[ErrorDetails], sources: list[Source], known_keys: Mappi
     # The last source that has the most of the path is the one whose value was taken.
     source = max(reversed(sources), key=lambda source: source.depth(where))
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{source.label(where)}: {'.'.join(map(str, where))}: {_complaint(errors[0], known_keys)}{more}"
+    label = source.label(where)
+    complaint = _complaint(errors[0], known_keys, secret=label.endswith(_FILE))
+    return f"{label}: {'.'.join(map(str, where))}: {complaint}{more}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -154,12 +173,12 @@ def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
     return {key: _without_empty(value) if isinstance(value, dict) else value for key, value in given.items()}
 
 
-def _complaint(error: ErrorDetails, known_keys: Mapping[Where, Iterable[str]]) -> str:
+def _complaint(error: ErrorDetails, known_keys: Mapping[Where, Iterable[str]], secret: bool) -> str:
     where: Where = error["loc"]
     if error["type"] == "extra_forbidden":  # the value is not shown: it may be a misspelt password's
         section = tuple(step for step in where[:-1] if isinstance(step, str))
         return f"given an unknown key, expected one of {', '.join(known_keys.get(section, ()))}"
-    given = "nothing" if error["type"] == "missing" else _shown(error["input"], where)
+    given = "nothing" if error["type"] == "missing" else "***" if secret else _shown(error["input"], where)
     return f"given {given}, expected {_expected(error)}"
 
 

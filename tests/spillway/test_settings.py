@@ -198,6 +198,39 @@ def test_a_password_is_encoded_in_the_url() -> None:
     assert redis.connection_url == "redis://:a%2Fb%40c@[::1]:1/0"
 
 
+def test_a_user_stands_in_the_url_with_and_without_a_password() -> None:
+    assert Redis(username="a@b", password=SecretStr("c")).connection_url == "redis://a%40b:c@localhost:6379/0"
+    assert Redis(username="spillway").connection_url == "redis://spillway@localhost:6379/0"
+
+
+def test_a_secret_comes_from_a_file_that_the_environment_names(file: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{hunter2": [\n')  # not taken for JSON
+    settings = load(file, "redis: {host: h, username: u}", SPILLWAY_REDIS__PASSWORD_FILE=str(secret))
+    assert settings.redis.password == SecretStr('{hunter2": [')
+    assert "hunter2" not in f"{settings!r}"
+    secret.write_text("postgresql://u:hunter2@h/db")
+    assert load(file, "", SPILLWAY_LEDGER__URL_FILE=str(secret)).ledger_url == "postgresql://u:hunter2@h/db"
+
+
+def test_a_secret_file_that_is_no_use_is_told_in_one_line(file: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    named = {"SPILLWAY_REDIS__PASSWORD_FILE": str(secret)}
+    told = f"environment SPILLWAY_REDIS__PASSWORD_FILE: {secret}: "
+    assert complaint(file, "", **named) == told + "No such file or directory, expected a file with the value"
+    secret.write_bytes(b"\xff")
+    assert complaint(file, "", **named) == told + "not text, expected a file with the value"
+    secret.write_text(" \n")
+    assert complaint(file, "", **named) == told + "the file is empty, expected the value in it"
+    assert complaint(file, "", SPILLWAY_REDIS__PASSWORD="hunter2", **named).endswith(
+        "given beside SPILLWAY_REDIS__PASSWORD, expected one of the two"
+    )
+    secret.write_text("hunter2://x")
+    assert complaint(file, "", SPILLWAY_REDIS__URL_FILE=str(secret)).startswith(
+        "environment SPILLWAY_REDIS__URL_FILE: redis.url: given ***, expected embedded, or a URL"
+    )
+
+
 def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().data_dir = Path("x")
