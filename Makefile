@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test test-all test-ccxt check bench lock clean
+.PHONY: help demo notebook test test-all test-ccxt check bench lock secrets clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ bench: $(READY) ## speed, side by side with others
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --upgrade --quiet --no-header --output-file .venv/lock
 
-lock: $(BIN)/python ## renew requirements.lock and requirements-notebook.lock from pyproject.toml
+lock: $(BIN)/python ## renew the requirements*.lock from pyproject.toml
 	$(PIP) install uv
 	$(COMPILE) --extra dev --extra bench
 	{ echo "# All that make installs, for any system and Python 3.11 or newer. To renew it: make lock"; \
@@ -48,6 +48,18 @@ lock: $(BIN)/python ## renew requirements.lock and requirements-notebook.lock fr
 	$(COMPILE) --extra notebooks --constraint requirements.lock
 	{ echo "# All that make notebook installs; where requirements.lock has it too, the same. To renew it: make lock"; \
 	  cat .venv/lock; } > requirements-notebook.lock
+	$(COMPILE) --extra service --constraint requirements.lock
+	{ echo "# What the container image holds; the same as in requirements.lock. To renew it: make lock"; \
+	  cat .venv/lock; } > requirements-service.lock
+
+# The folder keeps others out; the files in it must be readable to the users inside the containers.
+secrets: ## passwords for docker-compose.yml, made by chance; those that are there stay
+	@mkdir -p secrets && chmod 0700 secrets
+	@for name in redis_spillway redis_reader redis_trading-adapter postgres grafana_admin; do \
+	  test -s secrets/$$name || $(PYTHON) -c 'import secrets; print(secrets.token_hex(24))' > secrets/$$name; done
+	@printf 'redis://spillway:%s@redis:6379/0\n' "$$(cat secrets/redis_spillway)" > secrets/redis_url
+	@printf 'postgresql://spillway:%s@postgres/spillway\n' "$$(cat secrets/postgres)" > secrets/ledger_url
+	@chmod 0644 secrets/*
 
 clean: ## remove the environment and all caches, but no data
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
