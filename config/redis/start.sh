@@ -18,4 +18,4 @@ umask 077
     done <"$here/users.acl"
 } >"$list"
 
-exec redis-server "$here/redis.conf" --aclfile "$list" "$@"
+exec redis-server "$here/redis.conf" --dir "${DATA:-/data}" --aclfile "$list" "$@"
