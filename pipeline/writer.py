@@ -176,6 +176,12 @@ class Writer:
         return None if newest is None else fixed.to_decimal(footprint.open[newest].close, footprint.price_scale)
 
     @property
+    def sided_volumes(self) -> tuple[Decimal, Decimal]:
+        """What takers bought and sold, of all trades summed so far, by this and earlier writers."""
+        footprint = self._footprint
+        return fixed.to_decimal(footprint.buy, footprint.size_scale), fixed.to_decimal(footprint.sell, footprint.size_scale)
+
+    @property
     def taken_in(self) -> int:
         """Trades summed so far, by this and earlier writers; the last flush may still be on its way."""
         return self._footprint.trades

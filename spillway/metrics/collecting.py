@@ -36,6 +36,10 @@ _FEED: list[Row[Feed]] = [
     Row("last_price", "The close of the newest open minute, as it stands.", lambda feed: _number(feed.writer.last_price)),
     Row("gap_ids_open", "Trade ids that are missing now.", lambda feed: sum(map(len, feed.gaps()))),
 ]
+_VOLUMES: list[Row[Feed]] = [
+    Row("buy_volume", "What takers bought, since recording began.", lambda feed: float(feed.writer.sided_volumes[0])),
+    Row("sell_volume", "What takers sold, since recording began.", lambda feed: float(feed.writer.sided_volumes[1])),
+]
 
 
 def _summed(value: Callable[[Collection], int]) -> Callable[[Sequence[Collection]], float]:
@@ -93,7 +97,9 @@ def of_collections(collections: Sequence[Collection]) -> Iterator[Metric]:
     symbols = [(c, symbol, (c.entry.venue, symbol)) for c in collections for symbol in c.entry.symbols]
     yield from counters(_COUNTS, INSTRUMENT, [(names, c.counts(symbol)) for c, symbol, names in symbols])
     yield from gauges(_LEASE, INSTRUMENT, [(names, symbol in c.feeds) for c, symbol, names in symbols])
-    yield from gauges(_FEED, INSTRUMENT, [(names, c.feeds[symbol]) for c, symbol, names in symbols if symbol in c.feeds])
+    feeds = [(names, c.feeds[symbol]) for c, symbol, names in symbols if symbol in c.feeds]
+    yield from gauges(_FEED, INSTRUMENT, feeds)
+    yield from counters(_VOLUMES, INSTRUMENT, feeds)
     venues = _by_venue(collections)
     yield from counters(_VENUE_COUNTERS, VENUE, venues)
     yield from gauges(_VENUE_GAUGES, VENUE, venues)

@@ -19,7 +19,7 @@ from pipeline import codec, patience
 from pipeline.errors import BadValue, Fenced, RedisUnavailable, WriterHeld
 from pipeline.instrument import IdRule
 from pipeline.minute import Status
-from pipeline.trade import Reject
+from pipeline.trade import Reject, Side
 from pipeline.window import Flush, Lease, RedisWindow
 from spillway.redis_server import ensure_embedded
 from tests.pipeline.builders import BTC, START, at, portions, raw, raws, rows, stream, trade
@@ -67,6 +67,18 @@ async def test_the_last_price_is_the_close_of_the_newest_minute(house: House) ->
     assert writer.last_price is None
     await write(writer, [trade(1, "0:59", "100.5"), trade(2, "1:04", "99.25")])
     assert writer.last_price == Decimal("99.25")
+
+
+@both
+async def test_what_was_bought_and_sold_is_summed_over_all_writers(house: House) -> None:
+    trades = named(stream(300), IdRule.CONTIGUOUS)
+    writer = await house.started()
+    await write(writer, trades[:200])
+    await writer.stop()
+    writer = await house.started()
+    await write(writer, trades[200:])
+    sides = {side: sum(t.size for t in trades if t.side is side) for side in (Side.BUY, Side.SELL)}
+    assert writer.sided_volumes == (sides[Side.BUY], sides[Side.SELL])
 
 
 @both
