@@ -65,7 +65,12 @@ if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return {'FENCED', redis.
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 return {'DONE'}
 """
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return {'DONE'}"
+_RELEASE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return {'DONE'} end
+redis.call('DEL', KEYS[2])
+if redis.call('HGET', KEYS[1], 'fence') == ARGV[1] then redis.call('HINCRBY', KEYS[1], 'fence', 1) end
+return {'DONE'}
+"""
 _FORGET = """
 local gone = {}
 for i = 1, #ARGV, 2 do
@@ -191,8 +196,9 @@ class RedisWindow:
         _refuse(lease, await self._script(_RENEW, keys, [lease.fence, lease.owner, lease.ttl_ms]))
 
     async def release(self, lease: Lease) -> None:
-        """Gives the lease up, if it is still ours."""
-        await self._script(_RELEASE, [_key(lease.instrument, "lease")], [lease.owner])
+        """Gives the lease up, if it is still ours. What this writer sent before, and what comes after, is refused."""
+        keys = [_key(lease.instrument, "cursor"), _key(lease.instrument, "lease")]
+        await self._script(_RELEASE, keys, [lease.fence, lease.owner])
 
     async def flush(self, lease: Lease, flush: Flush) -> None:
         """Writes a flush whole, or nothing of it. Fenced, WindowMoved, RedisUnavailable (then it may have been written)."""
