@@ -9,6 +9,8 @@ from typing import Any, Self
 from pipeline.instrument import Instrument
 from pipeline.window import PREFIX, RedisWindow
 
+PROBE_MS = 10_000  # how long the key lives that shows whether Redis takes writes
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:
@@ -52,3 +54,8 @@ async def fill_of(window: RedisWindow, instrument: Instrument) -> Fill:
 async def redis_facts(window: RedisWindow) -> RedisFacts:
     """How Redis fares. RedisUnavailable."""
     return RedisFacts.of(await window.ask(window.client.info()))
+
+
+async def require_writable(window: RedisWindow) -> None:
+    """RedisUnavailable, with its reason, where Redis takes no writes now: gone, full, read-only, or unable to persist."""
+    await window.ask(window.client.set(f"{PREFIX}probe", b"", px=PROBE_MS))

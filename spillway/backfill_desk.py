@@ -106,10 +106,13 @@ class Desk:
     async def run(self, stop: asyncio.Event) -> None:
         """Looks, and works, until `stop`; then leaves all as it is at once: whatever was taken is taken."""
         looking = asyncio.create_task(self._look_on(), name="look for backfills")
+        stopping = asyncio.create_task(stop.wait(), name="stop of backfills")
         try:
-            await stop.wait()
+            await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if looking.done():
+                looking.result()  # it only ends by an error
         finally:
-            tasks = [looking, *[job.task for job in self._jobs.values() if job.task]]
+            tasks = [looking, stopping, *[job.task for job in self._jobs.values() if job.task]]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -55,6 +55,7 @@ class Jobs:
     def _counted(self, job: Job) -> Job:
         """The job, with its runs counted. JobRunning is no failure: another process does it."""
         tally = self.tally.job(job.name)
+        tally.every_s = job.every_s
 
         async def run(now_ns: int) -> None:
             tally.begin(time.monotonic())

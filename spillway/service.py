@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -20,13 +22,18 @@ from spillway.auditor import Auditor
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
 from spillway.gap_keeper import GapKeeper
-from spillway.http import served
+from spillway.health import Health
+from spillway.http import Pages, served
 from spillway.jobs import Jobs
 from spillway.klines import KlineChecker, KlineRules, StoredMinutes
 from spillway.loop_lag import LoopLag
 from spillway.metrics import Parts, exposed, registry_of
 from spillway.sources import VenueSource, check_venues
+from spillway.supervise import GaveUp, essential, exit_later, restarted, until_stopped
 from spillway.survey import Survey
+from spillway.systemd import Notices
+
+Part: TypeAlias = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -47,16 +54,17 @@ class Service:
     lag: LoopLag = field(default_factory=LoopLag)
     jobs: Jobs = field(init=False)
     parts: Parts = field(init=False)  # what its metrics are read from
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by their names
+    health: Health = field(init=False)
     _registry: CollectorRegistry = field(init=False)
 
     def __post_init__(self) -> None:
         auditor = Auditor(self.app, self.collections, self.stop)
         self.jobs = Jobs(self.app, self.ledger, self.collections, Survey(self.app), auditor)
         database = self.ledger.database if self.ledger else None
-        self.parts = Parts(
-            self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database, auditor
-        )
+        self.parts = Parts(self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database, auditor)
         self._registry = registry_of(self.parts)
+        self.health = Health(self.app, self.collections, self.jobs.survey, self.jobs.tally, self.lag, self.tasks)
 
     async def run(self) -> None:
         """Runs until `stop` is set; then takes no more, flushes what came, finishes jobs, and returns."""
@@ -65,14 +73,15 @@ class Service:
         schedule = self.jobs.schedule()
         schedule.start(time.time_ns)
         http = self.app.settings.http
+        pages = Pages(self.metrics, self.health.alive, self.health.ready, http.token.get_secret_value() if http.token else "")
         try:
-            async with served(http.host, http.port, metrics=self.metrics, ready=self.lacking), asyncio.TaskGroup() as tasks:
-                for collection in self.collections:
-                    tasks.create_task(collection.run(self.stop), name=f"collect {collection.entry.venue}")
-                    tasks.create_task(self._check(collection), name=f"check {collection.entry.venue}")
-                tasks.create_task(Desk(self.app, self.collections).run(self.stop), name="backfills")
-                tasks.create_task(self._while_there_is_hope(), name="hope")
-                tasks.create_task(self.lag.run(self.stop), name="loop lag")
+            async with served(http.host, http.port, pages), asyncio.TaskGroup() as tasks:
+                for name, part in self._essential():
+                    self.tasks[name] = tasks.create_task(essential(name, part, self.stop), name=name)
+                for name, part in self._restarted():
+                    self.jobs.tally.restarts[name] = 0
+                    running = restarted(name, part, self.stop, self.jobs.tally.restarted)
+                    self.tasks[name] = tasks.create_task(running, name=name)
         except BaseExceptionGroup as group:
             raise first_of(group) from None
         finally:
@@ -82,16 +91,43 @@ class Service:
         """What Prometheus is told."""
         return exposed(self._registry)
 
-    def lacking(self) -> str:
-        """What is missing for all to be collected; empty where nothing is."""
-        lacks = []
-        for c in self.collections:
-            refused = c.all_refused
-            lacks += [f"{c.entry.venue}: {symbol} is refused: {reason}" for symbol, reason in refused.items()]
-            idle = [symbol for symbol in c.entry.symbols if symbol not in {*c.feeds, *refused}]
-            lacks += [f"{c.entry.venue}: standing by for {', '.join(idle)}"] if idle else []
-            lacks += [f"{c.entry.venue}: not connected" for each in c.collectors if not each.connected]
-        return "; ".join(lacks)
+    def unfinished(self) -> list[str]:
+        """What hasn't ended yet: parts, jobs, and instruments whose writers still hold their leases."""
+        parts = [name for name, task in self.tasks.items() if not task.done()]
+        jobs = [f"job {name}" for name, job in self.jobs.tally.jobs.items() if job.began_s is not None]
+        writers = [f"writer of {c.entry.venue} {symbol}" for c in self.collections for symbol in c.feeds]
+        return [*parts, *jobs, *writers]
+
+    # --- parts ----------------------------------------------------------------------------------------------------------
+
+    def _essential(self) -> Iterator[tuple[str, Part]]:
+        """Without these the service is none."""
+        for collection in self.collections:
+            yield f"collect {collection.entry.venue}", partial(collection.run, self.stop)
+        yield "hope", self._while_there_is_hope
+        yield "loop lag", partial(self.lag.run, self.stop)
+
+    def _restarted(self) -> Iterator[tuple[str, Part]]:
+        """What fails in here is logged, and begins again."""
+        for collection in self.collections:
+            checker = self._checker(collection)
+            if checker:
+                self.checkers.append(checker)
+                yield f"klines {collection.entry.venue}", partial(self._until_stop, partial(checker.run, self.stop))
+        yield "backfills", partial(Desk(self.app, self.collections).run, self.stop)
+        yield "systemd", partial(Notices.of(os.environ).run, self.stop, self.health.alive)
+
+    async def _until_stop(self, part: Part) -> None:
+        """A part that is left as it is at `stop`: a request may have long to wait until the venue wants to hear from us."""
+        running, stopping = asyncio.ensure_future(part()), asyncio.ensure_future(self.stop.wait())
+        try:
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            stopping.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)
 
     async def _while_there_is_hope(self) -> None:
         """A service that every venue refuses for good, and that has collected nothing, ends with that error."""
@@ -101,13 +137,13 @@ class Service:
                 raise SpillwayError(reasons[0])
             await pause(self.stop, LOOK_S)
 
-    async def _check(self, collection: Collection) -> None:
-        """Holds the venue's minutes against its own account of them, as far as this process writes them."""
+    def _checker(self, collection: Collection) -> KlineChecker | None:
+        """Who holds the venue's minutes against its own account of them, as far as this process writes them."""
         source = collection.source
         if self.ledger is None or not isinstance(source, VenueSource):
-            return
+            return None
         symbols = collection.entry.symbols
-        checker = KlineChecker(
+        return KlineChecker(
             venue=source.venue,
             symbols=symbols,
             get=partial(source.rest.get, urgent=False),
@@ -116,13 +152,6 @@ class Service:
             mine=lambda instrument: instrument.symbol in collection.feeds,
             rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / source.venue.limits.requests_per_s)),
         )
-        self.checkers.append(checker)
-        checking = asyncio.create_task(checker.run(self.stop), name=f"klines {collection.entry.venue}")
-        try:
-            await self.stop.wait()
-        finally:
-            checking.cancel()  # a request may have long to wait until the venue wants to hear from us again
-            await asyncio.gather(checking, return_exceptions=True)
 
     def _gap_log(self, venue: str) -> GapKeeper | None:
         return GapKeeper(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
@@ -143,14 +172,20 @@ async def run_service(app: App, *, most: int | None = None) -> None:
     if not app.settings.collect:
         raise BadValue("collect: nothing to collect: expected at least one venue with symbols in the settings")
     with _ledger(app.settings.ledger_url) as ledger:
-        service = Service(app, ledger, Places(most))
-        loop = asyncio.get_running_loop()
+        service, hurry = Service(app, ledger, Places(most)), asyncio.Event()
+
+        def told() -> None:
+            (hurry if service.stop.is_set() else service.stop).set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, service.stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, told)
         try:
-            await service.run()
+            await until_stopped(service, hurry, app.settings.schedule.stop_s)
         except Fenced as fenced:
             raise SpillwayError(f"stopped: {fenced}") from None
+        except GaveUp as error:
+            exit_later(str(error))
+            raise
 
 
 @contextmanager

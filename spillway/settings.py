@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import (
@@ -168,10 +168,18 @@ class Ledger(_Section):
 
 
 class Http(_Section):
-    """Where metrics and health are served; port 0 takes a free one."""
+    """Where metrics and health are served; port 0 takes a free one. With a token, only who sends it gets them."""
 
     host: Name = "127.0.0.1"
     port: Port = 9108
+    token: Annotated[SecretStr, Field(min_length=1)] | None = None
+
+
+class Log(_Section):
+    """How the logs on standard error look. `auto`: for people on a terminal, JSON elsewhere."""
+
+    format: Literal["auto", "json", "human"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Schedule(_Section):
@@ -184,6 +192,7 @@ class Schedule(_Section):
     spill_every_s: Number = 60.0
     compact_every_s: Number = 3600.0
     compact_delay_hours: NumberOrZero = 24.0
+    stop_s: Number = 30.0
 
 
 class Settings(_Section):
@@ -195,6 +204,7 @@ class Settings(_Section):
     archive: Archive = Archive()
     ledger: Ledger = Ledger()
     http: Http = Http()
+    log: Log = Log()
     schedule: Schedule = Schedule()
 
     @field_validator("collect")
@@ -248,22 +258,29 @@ def load_settings(config: Path | None = None, data: Path | None = None, environ:
 
     Raises `SettingsError`, whose one line says where the bad value is, what it is and what was expected.
     """
-    sources = [
+    sources = sources_of(config, data, environ)
+    try:
+        return Settings.model_validate(merge(sources))
+    except ValidationError as error:
+        line = explain(error.errors(include_url=False), sources, known_keys())
+    # Outside the handler: the validation error would carry the secret that the line hides.
+    raise SettingsError(line)
+
+
+def sources_of(config: Path | None, data: Path | None, environ: Mapping[str, str]) -> list[Source]:
+    """Who gives settings; a later one wins. SettingsError for what can't be read."""
+    return [
         Source("defaults", {}),
         *([from_file(config)] if config else []),
         from_environment(environ),
         Source("arguments", {"data_dir": str(data)} if data else {}),
     ]
-    try:
-        return Settings.model_validate(merge(sources))
-    except ValidationError as error:
-        line = explain(error.errors(include_url=False), sources, _known_keys())
-    # Outside the handler: the validation error would carry the secret that the line hides.
-    raise SettingsError(line)
 
 
-def _known_keys() -> dict[tuple[int | str, ...], list[str]]:
+def known_keys() -> dict[tuple[int | str, ...], list[str]]:
+    """Each section's keys, by its path without indices."""
     sections: dict[str, type[BaseModel]] = {
-        "redis": Redis, "collect": Collect, "archive": Archive, "ledger": Ledger, "http": Http, "schedule": Schedule,
+        "redis": Redis, "collect": Collect, "archive": Archive, "ledger": Ledger,
+        "http": Http, "log": Log, "schedule": Schedule,
     }  # fmt: skip
     return {(): list(Settings.model_fields)} | {(name,): list(sections[name].model_fields) for name in sections}

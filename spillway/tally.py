@@ -18,6 +18,7 @@ def _long() -> Histogram:
 class JobTally:
     """One job's runs. A skip is a run that another process's, or its own that isn't over, made needless."""
 
+    every_s: float = 0.0
     runs: int = 0
     failures: int = 0
     skips: int = 0
@@ -48,6 +49,11 @@ class Tally:
     compacted_minutes: int = 0
     compaction_problems: int = 0
     removed_days: int = 0
+    restarts: dict[str, int] = field(default_factory=dict)  # of parts that failed, by their names
+
+    def restarted(self, part: str) -> None:
+        """Counts that a part failed, and begins again."""
+        self.restarts[part] = self.restarts.get(part, 0) + 1
 
     def job(self, name: str) -> JobTally:
         """A job's tally."""

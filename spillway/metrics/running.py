@@ -45,6 +45,7 @@ _MOVED: list[Row[Tally]] = [
     Row("compaction_failures", "Minute files and days that could not be compacted.", lambda tally: tally.compaction_problems),
     Row("removed_partitions", "Days of an instrument that retention removed.", lambda tally: tally.removed_days),
 ]
+_RESTARTS: list[Row[int]] = [Row("part_restarts", "Times that a part of the service failed and began again.", float)]
 
 
 def of_tally(tally: Tally) -> Iterator[Metric]:
@@ -53,6 +54,7 @@ def of_tally(tally: Tally) -> Iterator[Metric]:
     yield from counters(_JOBS, _JOB, jobs)
     yield from gauges(_LAST, _JOB, jobs)
     yield from counters(_MOVED, (), [((), tally)])
+    yield from counters(_RESTARTS, ("part",), [((name,), restarts) for name, restarts in tally.restarts.items()])
     for what, job in (("spill", tally.job("spill")), ("compaction", tally.job("compact"))):
         yield histogram(f"{what}_seconds", f"A run of the {what}.", (), [((), job.seconds)])
         last = Row(f"{what}_last_success_timestamp_seconds", f"When the {what} last ended without an error.", _last_success)

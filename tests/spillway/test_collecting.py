@@ -203,7 +203,9 @@ async def test_who_stands_by_outlives_a_redis_that_dies_and_brings_it_back(tmp_p
         assert app.server is not None
         await app.window.acquire(Instrument("binance", "AUSDT"), "first", 500)
         async with processes(app, second=None) as (second,):
-            await until(lambda: bool(second.service.collections) and "standing by" in second.service.lacking(), second.task)
+            await until(
+                lambda: bool(second.service.collections) and "standing by" in second.service.health.lacking(), second.task
+            )
             os.kill(app.server.pid, signal.SIGKILL)
             await until(lambda: second.symbols == {"AUSDT"}, second.task)
             await second.end()
@@ -247,10 +249,10 @@ async def test_a_venue_that_refuses_leaves_the_others_collecting_and_is_asked_ag
             assert await holders(app, "AUSDT") == [None], "somebody else may have more luck"
             again_in_s = refusing._wanted["AUSDT"] - asyncio.get_running_loop().time()
             assert again_in_s == pytest.approx(3600, abs=20)
-            assert "AUSDT is refused: " in process.service.lacking()
+            assert "AUSDT is refused: " in process.service.health.lacking()
             refusing._wanted["AUSDT"] -= 3600
             await until(lambda: refusing.counts("AUSDT").taken == 50, process.task)
-            assert (refusing.refused, refusing.hopeless, process.service.lacking()) == ({}, "", "")
+            assert (refusing.refused, refusing.hopeless, process.service.health.lacking()) == ({}, "", "")
             await process.end()
 
 

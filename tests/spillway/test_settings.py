@@ -42,7 +42,7 @@ def test_the_default_file_says_what_the_code_does() -> None:
 def test_the_default_file_names_every_key() -> None:
     text = DEFAULT_FILE.read_text()
     settings = Settings()
-    sections = [settings, settings.redis, settings.archive, settings.ledger, settings.http, settings.schedule]
+    sections = [settings, settings.redis, settings.archive, settings.ledger, settings.http, settings.log, settings.schedule]
     assert [key for section in sections for key in type(section).model_fields if f"{key}:" not in text] == []
 
 
