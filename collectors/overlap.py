@@ -114,6 +114,11 @@ class Overlapper:
         """Whether no live trade came since the last connect that is newer than what was known."""
         return self._open is not None
 
+    @property
+    def pending(self) -> int:
+        """Stretches that are still to be asked for."""
+        return len(self._outages) + (self._open is not None and self._open.due < math.inf)
+
     async def run(self) -> None:
         """Fetches overlaps until it is cancelled."""
         while True:

@@ -17,6 +17,7 @@ import pytest
 from collectors.asking import RepairRules
 from collectors.connection import Limits
 from collectors.delays import Delays
+from collectors.overlap import Overlapper
 from collectors.simulator import Faults, SimTrade, Simulator, synthetic_trades
 from collectors.venues.venue import VENUES
 from pipeline.instrument import IdRule, Instrument
@@ -92,7 +93,6 @@ async def collected(app: App, venue: str, told: Sequence[SimTrade], exchange: Si
                     if run.done():
                         await run
                     await asyncio.sleep(0.02)
-                await asyncio.sleep(2 * HURRIED.rules.check_s if HURRIED.rules else 0)  # repairs of ids that prove nothing
         finally:
             stop.set()
             await run
@@ -103,7 +103,8 @@ def _all_in(collection: Collection, symbol: str, last: SimTrade) -> bool:
     feed = collection.feeds.get(symbol)
     if feed is None or feed.writer.watermark_ns < last.ts_ns:
         return False
-    return not feed.gaps()
+    repairers = [r for each in collection.collectors for r in each._repairers.values()]  # type: ignore[union-attr]
+    return not feed.gaps() and not any(r.pending for r in repairers if isinstance(r, Overlapper))
 
 
 async def drained(app: App) -> None:

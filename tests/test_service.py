@@ -117,8 +117,11 @@ async def test_kill_9_in_full_flow_loses_nothing(tmp_path: Path, with_redis: boo
                 process.kill()
                 if with_redis:
                     kill_redis(data)
+        before = log.stat().st_size
         async with running(config, log) as process:
             await taken(data, TRADES)
+            while b"serving metrics" not in log.read_bytes()[before:]:  # all may have been taken before it had begun
+                await asyncio.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 30) == 0, log.read_text()
     await drained(data)
