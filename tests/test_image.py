@@ -15,6 +15,8 @@ import yaml
 from typer.testing import CliRunner
 
 from spillway.cli import app
+from spillway.settings import Settings
+from spillway.supervise import LAST_WORD_S
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
@@ -131,7 +133,8 @@ def test_the_unit_is_hardened_and_ends_the_service_in_its_own_time() -> None:
     assert (told["ProtectSystem"], told["NoNewPrivileges"], told["CapabilityBoundingSet"]) == ("strict", "yes", "")
     assert (told["UMask"], told["StateDirectoryMode"]) == ("0027", "0750")
     assert (told["KillMode"], told["Restart"]) == ("mixed", "on-failure")
-    assert int(told["TimeoutStopSec"]) >= 60
+    assert int(told["TimeoutStopSec"]) >= Settings().schedule.stop_s + LAST_WORD_S
+    assert (told["Type"], told["NotifyAccess"]) == ("notify", "main") and int(told["WatchdogSec"]) >= 30
     assert told["StateDirectory"] == "spillway" and told["ExecStart"].endswith("--data /var/lib/spillway")
 
 
