@@ -18,11 +18,14 @@ demo: $(READY) ## the whole job in under a minute, with no network
 notebook: .venv/.notebook ## JupyterLab, with the notebooks
 	cd notebooks && SPILLWAY_DATA="$${SPILLWAY_DATA:-$(CURDIR)/data}" ../$(BIN)/jupyter lab $(JUPYTER)
 
+# Most of a test's time is waiting, for a disk or another process: so more of them at once than there are cores.
+WORKERS ?= 3
+
 test: $(READY) ## the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-all: $(READY) ## the tests, the long ones too
-	$(BIN)/pytest -m "long or not long"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "long or not long"
 
 # ccxt wants exact versions of uvloop and others, which would bind all else: so it has an environment of its own.
 test-ccxt: $(READY) ## the tests with a real ccxt
