@@ -97,7 +97,9 @@ def run(
     """
     from spillway.service import run_service
 
-    _with_app(settings_of(config, data), lambda app: run_service(app, most=max_instruments))
+    settings = settings_of(config, data)
+    set_up_logging(settings.log.format, settings.log.level)
+    _with_app(settings, lambda app: run_service(app, most=max_instruments))
 
 
 @app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")
