@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sinks.ledger.aio import aopen_ledger
-
 from bench.context import Context
 from bench.measure import Row, Samples, Target, Unit, take_turns
 from bench.processes import BenchError
@@ -25,6 +23,7 @@ from pipeline.trading.account import Account
 from pipeline.trading.exact import text
 from pipeline.trading.money import Currency, Money
 from pipeline.trading.transaction import Transaction, TransactionType
+from sinks.ledger.aio import aopen_ledger
 from sinks.ledger.ledger import Ledger, open_ledger
 from tests.sinks.ledger.postgres_server import find_binaries, make_database, running
 
