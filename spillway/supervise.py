@@ -17,7 +17,8 @@ from spillway.collecting import pause
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 USEFUL_S = 600.0  # a part that ran so long begins again soon
-LAST_WORD_S = 5.0  # for what is cancelled to clean up; then for all else, too
+LAST_WORD_S = 5.0  # for what is cancelled to clean up
+EXIT_S = 10.0  # and then for all else
 
 log = structlog.get_logger()
 
@@ -103,14 +104,14 @@ async def _give_up(service: Stoppable, running: asyncio.Task[None], why: str) ->
     raise GaveUp(f"{done}; trades that were not in Redis yet are fetched again at the next start")
 
 
-def exit_later(message: str, after_s: float = 4 * LAST_WORD_S) -> None:
+def exit_later(message: str) -> None:
     """Ends the process, if it is still there by then: a thread that hangs would keep it for ever."""
 
     def leave() -> None:
         print(f"spillway: {message}", file=sys.stderr, flush=True)
         os._exit(1)
 
-    timer = threading.Timer(after_s, leave)
+    timer = threading.Timer(EXIT_S, leave)
     timer.daemon = True
     timer.start()
 
