@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from pipeline.histogram import Histogram
+from spillway.collecting import pause
 
 EVERY_S = 0.25
 
@@ -23,5 +24,6 @@ class LoopLag:
         while not stop.is_set():
             due = loop.time() + EVERY_S
             self.woken = loop.time()
-            await asyncio.sleep(EVERY_S)
-            self.seconds.observe(max(0.0, loop.time() - due))
+            await pause(stop, EVERY_S)
+            if not stop.is_set():
+                self.seconds.observe(max(0.0, loop.time() - due))
