@@ -275,6 +275,27 @@ def status(config: ConfigOption = None, data: DataOption = None, as_json: JsonOp
     _with_app(settings_of(config, data), work)
 
 
+@app.command(epilog="Example: spillway watch --venue binance --symbol BTCUSDT")
+def watch(
+    venue: Annotated[str | None, typer.Option("--venue", help="Only of this venue.")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="This one's footprint as it builds.")] = None,
+    tick: Annotated[
+        str | None, typer.Option(help="A footprint row's height in the price's unit, such as 10; default: what fits.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once; so it does where there is no terminal, too.")] = False,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A live view of what is in Redis, from beside the service; it changes nothing. Ctrl-C ends it."""
+    from spillway.watch import job
+
+    wanted = guarded(lambda: job.Wanted(venue, symbol, _decimal("--tick", tick)))
+    once = once or as_json or not sys.stdout.isatty()
+    work = job.watch_once(settings_of(config, data), wanted, as_json) if once else job.watch(settings_of(config, data), wanted)
+    guarded(lambda: _run(work))
+
+
 @app.command(epilog="Example: spillway gaps --venue binance --symbol BTCUSDT --state lost --minutes")
 def gaps(
     venue: Annotated[str | None, typer.Option("--venue", help="Only of this venue.")] = None,

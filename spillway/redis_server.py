@@ -33,7 +33,7 @@ from redis.retry import Retry
 from pipeline.errors import RedisUnavailable, StorageError
 from spillway.redis_binary import find_redis_server, refuse_older
 
-__all__ = ["RunningRedis", "ensure_embedded", "find_redis_server"]
+__all__ = ["RunningRedis", "ensure_embedded", "find_redis_server", "socket_url"]
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,26 @@ def ensure_embedded(redis_dir: Path, *, maxmemory: str | None = None, timeout_s:
     a long append-only file to load. Raises `RedisUnavailable`, or `StorageError` for a folder that can't be used.
     """
     return RunningRedis(redis_dir.expanduser().resolve(), maxmemory, timeout_s)
+
+
+def running_server(redis_dir: Path) -> str | None:
+    """The address of the folder's server if one runs, answering or not; nothing is started or made. StorageError."""
+    folder = redis_dir.expanduser().resolve()
+    try:
+        lock = os.open(folder / "server.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{folder / 'server.lock'}: {error.strerror}, expected a file that can be read") from error
+    try:
+        return None if _try_lock(lock, fcntl.LOCK_SH) else _url(_socket_in(folder))
+    finally:
+        os.close(lock)
+
+
+def socket_url(redis_dir: Path) -> str:
+    """The address at which a folder's server answers while it runs. Nothing is started or made."""
+    return _url(_socket_in(redis_dir.expanduser().resolve()))
 
 
 class RunningRedis:
@@ -72,7 +92,7 @@ class RunningRedis:
     @property
     def url(self) -> str:
         """The server's address for redis-py."""
-        return f"unix://{quote(str(self.socket_path))}"
+        return _url(self.socket_path)
 
     def restart_if_dead(self) -> None:
         """Start the server again if it died, on the file that it wrote; do nothing if it answers."""
@@ -202,18 +222,31 @@ def _make_folder(folder: Path) -> None:
         raise StorageError(f"{folder}: {error.strerror}, expected a folder that can be written") from error
 
 
-def _socket_path(redis_dir: Path) -> Path:
+def _url(socket_path: Path) -> str:
+    return f"unix://{quote(str(socket_path))}"
+
+
+def _socket_in(redis_dir: Path) -> Path:
+    """Where the socket lies."""
     direct = redis_dir / "redis.sock"
     if len(os.fsencode(direct)) <= LONGEST_SOCKET_PATH:
         return direct
     # Not by TMPDIR if it can be helped: a service and a notebook may differ in it, and must meet.
     base = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
-    folder = base / f"spillway-{os.getuid()}-{hashlib.sha256(os.fsencode(redis_dir)).hexdigest()[:16]}"
+    return base / f"spillway-{os.getuid()}-{hashlib.sha256(os.fsencode(redis_dir)).hexdigest()[:16]}" / "redis.sock"
+
+
+def _socket_path(redis_dir: Path) -> Path:
+    """The same, with a private folder made for it where it can't lie in `redis_dir`."""
+    path = _socket_in(redis_dir)
+    folder = path.parent
+    if folder == redis_dir:
+        return path
     _make_folder(folder)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o170077 != 0o040000:  # others could listen in our place
         raise StorageError(f"{folder}: not a private folder of ours, and Redis's socket has to lie there: remove it")
-    return folder / "redis.sock"
+    return path
 
 
 @contextmanager
