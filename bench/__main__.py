@@ -16,6 +16,7 @@ from bench.measure import Row, notes, table
 
 ROWS = {
     "ingest": "live trades into Redis, against cryptofeed and against receiving and decoding alone",
+    "metrics": "the same with a scrape of its metrics each second, against none",
     "sockets": "websocket libraries: frames received and nothing else",
     "tape": "a tape through the whole path, and its memory",
     "spill": "a day of sealed minutes to files, against raw writes",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +56,13 @@ class Race:
     peer_feed: Feed
     redis: RedisServer
 
-    def ours(self) -> float:
-        """Trades a second by `spillway run`."""
+    def ours(self, watched: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext()) -> float:
+        """Trades a second by `spillway run`. `watched`: what goes on beside it, given the port of its metrics."""
         self.redis.clear()
-        folder = self.context.folder("run")
+        folder, port = self.context.folder("run"), free_port()
         config = folder / "spillway.yaml"
-        config.write_text(yaml.safe_dump(self._settings(folder)))
-        with module("spillway", "run", "-c", config, log=folder / "spillway run.log") as service:
+        config.write_text(yaml.safe_dump(self._settings(folder, port)))
+        with module("spillway", "run", "-c", config, log=folder / "spillway run.log") as service, watched(port):
             rate = _rate(self.feed, service, self._in_our_window)
         asyncio.run(_verify(self.redis.url, self.feed.count))
         return rate
@@ -86,7 +86,7 @@ class Race:
         state = self.redis.client.hget(CURSOR, "state")
         return int(msgspec.json.decode(state)["trades"]) if isinstance(state, bytes) else 0
 
-    def _settings(self, folder: Path) -> dict[str, object]:
+    def _settings(self, folder: Path, http_port: int) -> dict[str, object]:
         collect = {
             "venue": INSTRUMENT.venue,
             "symbols": [INSTRUMENT.symbol],
@@ -96,7 +96,7 @@ class Race:
         return {
             "data_dir": str(folder / "data"),
             "redis": {"url": self.redis.url},
-            "http": {"port": free_port()},
+            "http": {"port": http_port},
             "collect": [collect],
         }
 
@@ -106,7 +106,7 @@ def rows(context: Context) -> list[Row]:
     ours, reading = Samples("ours", Unit.RATE), Samples("receiving and decoding only", Unit.RATE)
     peer = Samples(f"cryptofeed {peers.cryptofeed_version()} TradeRedis", Unit.RATE)
     missing = _peer_missing()
-    with _race(context) as race:
+    with race_of(context, QUICK_COUNT if context.quick else COUNT) as race:
         sides = [(ours, race.ours), (reading, race.sink)] + ([] if missing else [(peer, race.cryptofeed)])
         take_turns(context.runs, *sides)
     source = "recorded Binance trades" if recorded() else "made-up trades"
@@ -128,8 +128,8 @@ def _peer_missing() -> str:
 
 
 @contextmanager
-def _race(context: Context) -> Iterator[Race]:
-    count = QUICK_COUNT if context.quick else COUNT
+def race_of(context: Context, count: int) -> Iterator[Race]:
+    """A race over so many trades."""
     with (
         redis_server(context.folder("redis")) as server,
         _feed(context, count) as feed,
