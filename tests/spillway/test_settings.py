@@ -193,6 +193,13 @@ def test_no_secret_shows_in_settings_or_errors(file: Path) -> None:
     complaint(file, "", SPILLWAY_REDIS='{"password": "hunter2"')
 
 
+def test_the_token_is_a_secret_and_an_empty_one_is_refused_as_it_would_guard_nothing(file: Path) -> None:
+    http = load(file, "http: {token: hunter2}").http
+    assert http.token is not None and http.token.get_secret_value() == "hunter2"
+    assert "hunter2" not in f"{http!r} {http}"
+    assert complaint(file, 'http: {token: ""}').startswith("FILE: http.token: given ***")
+
+
 def test_a_password_is_encoded_in_the_url() -> None:
     redis = Redis(host="::1", port=1, db=0, password=SecretStr("a/b@c"))
     assert redis.connection_url == "redis://:a%2Fb%40c@[::1]:1/0"
