@@ -27,17 +27,21 @@ CREATE TABLE balances (
 ) STRICT;
 
 -- Every amount that came or went. Rows are only added.
+-- Not `IN (...)`, here and for orders and trades: SQLite makes a table of its words for each row, which halves the rate.
 CREATE TABLE transactions (
     transaction_id TEXT NOT NULL,
     account_id TEXT NOT NULL,
-    transaction_type TEXT NOT NULL CHECK (transaction_type IN ('deposit', 'withdrawal', 'buy', 'sell', 'fee', 'funding', 'interest', 'rebate', 'transfer_in', 'transfer_out', 'realized_pnl', 'adjustment', 'trade')),
+    transaction_type TEXT NOT NULL CHECK (transaction_type = 'deposit' OR transaction_type = 'withdrawal' OR transaction_type = 'buy' OR transaction_type = 'sell' OR transaction_type = 'fee' OR transaction_type = 'funding' OR transaction_type = 'interest' OR transaction_type = 'rebate' OR transaction_type = 'transfer_in' OR transaction_type = 'transfer_out' OR transaction_type = 'realized_pnl' OR transaction_type = 'adjustment' OR transaction_type = 'trade'),
     amount TEXT NOT NULL CHECK (amount <> '' AND amount NOT GLOB '*[^0-9.-]*'),
     currency TEXT NOT NULL,
     description TEXT NOT NULL,
     reference TEXT,
     occurred_at TEXT NOT NULL CHECK (length(occurred_at) = 27),
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
-    CHECK (transaction_type IN ('funding', 'realized_pnl', 'adjustment', 'trade') OR CAST(amount AS REAL) > 0),
+    CHECK (
+        CAST(amount AS REAL) > 0 OR transaction_type = 'funding' OR transaction_type = 'realized_pnl'
+        OR transaction_type = 'adjustment' OR transaction_type = 'trade'
+    ),
     PRIMARY KEY (transaction_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE
 ) STRICT;
@@ -132,15 +136,15 @@ CREATE INDEX decision_minutes_by_minute ON decision_minutes (venue, symbol, minu
 CREATE TABLE orders (
     order_id TEXT NOT NULL,
     symbol TEXT NOT NULL,
-    side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
-    order_type TEXT NOT NULL CHECK (order_type IN ('market', 'limit', 'stop', 'stop_limit')),
+    side TEXT NOT NULL CHECK (side = 'buy' OR side = 'sell'),
+    order_type TEXT NOT NULL CHECK (order_type = 'market' OR order_type = 'limit' OR order_type = 'stop' OR order_type = 'stop_limit'),
     quantity TEXT NOT NULL CHECK (quantity <> '' AND quantity NOT GLOB '*[^0-9.-]*' AND CAST(quantity AS REAL) > 0),
     price TEXT CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*' AND CAST(price AS REAL) > 0),
     stop_price TEXT CHECK (stop_price <> '' AND stop_price NOT GLOB '*[^0-9.-]*' AND CAST(stop_price AS REAL) > 0),
     account_id TEXT,
     strategy_id TEXT,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'submitted', 'accepted', 'partially_filled', 'filled', 'cancelled', 'rejected', 'expired')),
-    time_in_force TEXT NOT NULL CHECK (time_in_force IN ('gtc', 'ioc', 'fok', 'day')),
+    status TEXT NOT NULL CHECK (status = 'pending' OR status = 'submitted' OR status = 'accepted' OR status = 'partially_filled' OR status = 'filled' OR status = 'cancelled' OR status = 'rejected' OR status = 'expired'),
+    time_in_force TEXT NOT NULL CHECK (time_in_force = 'gtc' OR time_in_force = 'ioc' OR time_in_force = 'fok' OR time_in_force = 'day'),
     filled_quantity TEXT NOT NULL CHECK (filled_quantity <> '' AND filled_quantity NOT GLOB '*[^0-9.-]*' AND CAST(filled_quantity AS REAL) >= 0),
     average_fill_price TEXT CHECK (average_fill_price <> '' AND average_fill_price NOT GLOB '*[^0-9.-]*' AND CAST(average_fill_price AS REAL) > 0),
     commission TEXT NOT NULL CHECK (commission <> '' AND commission NOT GLOB '*[^0-9.-]*'),
@@ -155,12 +159,12 @@ CREATE TABLE orders (
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
     updated_at TEXT NOT NULL CHECK (length(updated_at) = 27),
     version INTEGER NOT NULL CHECK (version >= 1),
-    CHECK ((price IS NOT NULL) = (order_type IN ('limit', 'stop_limit'))),
-    CHECK ((stop_price IS NOT NULL) = (order_type IN ('stop', 'stop_limit'))),
+    CHECK ((price IS NOT NULL) = (order_type = 'limit' OR order_type = 'stop_limit')),
+    CHECK ((stop_price IS NOT NULL) = (order_type = 'stop' OR order_type = 'stop_limit')),
     CHECK ((average_fill_price IS NULL) = (filled_quantity = '0')),
     CHECK ((status = 'filled') = (filled_quantity = quantity)),
     CHECK (CAST(filled_quantity AS REAL) <= CAST(quantity AS REAL)),
-    CHECK (filled_quantity = '0' OR status NOT IN ('pending', 'submitted', 'accepted', 'rejected')),
+    CHECK (filled_quantity = '0' OR NOT (status = 'pending' OR status = 'submitted' OR status = 'accepted' OR status = 'rejected')),
     CHECK (filled_quantity <> '0' OR status <> 'partially_filled'),
     PRIMARY KEY (order_id),
     FOREIGN KEY (account_id) REFERENCES accounts (account_id) ON DELETE CASCADE,
@@ -180,7 +184,7 @@ CREATE TABLE trades (
     trade_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
     symbol TEXT NOT NULL,
-    side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
+    side TEXT NOT NULL CHECK (side = 'buy' OR side = 'sell'),
     quantity TEXT NOT NULL CHECK (quantity <> '' AND quantity NOT GLOB '*[^0-9.-]*' AND CAST(quantity AS REAL) > 0),
     price TEXT NOT NULL CHECK (price <> '' AND price NOT GLOB '*[^0-9.-]*' AND CAST(price AS REAL) > 0),
     strategy_id TEXT,
@@ -190,7 +194,7 @@ CREATE TABLE trades (
     realized_pnl TEXT CHECK (realized_pnl <> '' AND realized_pnl NOT GLOB '*[^0-9.-]*'),
     exchange_trade_id TEXT,
     execution_venue TEXT,
-    liquidity TEXT CHECK (liquidity IN ('maker', 'taker')),
+    liquidity TEXT CHECK (liquidity = 'maker' OR liquidity = 'taker'),
     executed_at TEXT NOT NULL CHECK (length(executed_at) = 27),
     notes TEXT,
     created_at TEXT NOT NULL CHECK (length(created_at) = 27),
