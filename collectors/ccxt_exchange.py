@@ -84,17 +84,23 @@ class CcxtExchange:
 
 def make(exchange_id: str, settings: Mapping[str, Any]) -> Any:
     """An exchange object of ccxt pro that never rounds. BadValue where ccxt isn't installed, or can't watch its trades."""
+    pro = require_exchange(exchange_id)
+    exchange = getattr(pro, exchange_id)({"enableRateLimit": True, "newUpdates": True, **settings})
+    if not exchange.has.get("watchTrades"):
+        raise BadValue(f"venue {PREFIX + exchange_id!r}: ccxt can't watch its trades")
+    exchange.options["tradesLimit"] = MOST_NEW
+    return without_floats(exchange)
+
+
+def require_exchange(exchange_id: str) -> Any:
+    """The module ccxt.pro. BadValue where it isn't installed, or has no such exchange."""
     try:
         pro = import_module("ccxt.pro")
     except ImportError:
         raise BadValue(f'venue {PREFIX + exchange_id!r} needs ccxt: pip install "spillway[ccxt]"') from None
     if exchange_id not in pro.exchanges:
         raise BadValue(f"venue {PREFIX + exchange_id!r}: ccxt pro {pro.__version__} has no exchange {exchange_id!r}")
-    exchange = getattr(pro, exchange_id)({"enableRateLimit": True, "newUpdates": True, **settings})
-    if not exchange.has.get("watchTrades"):
-        raise BadValue(f"venue {PREFIX + exchange_id!r}: ccxt can't watch its trades")
-    exchange.options["tradesLimit"] = MOST_NEW
-    return without_floats(exchange)
+    return pro
 
 
 def without_floats(exchange: Any) -> Any:

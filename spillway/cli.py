@@ -18,7 +18,7 @@ from pipeline.errors import BadValue
 from pipeline.instrument import IdRule, Instrument
 from pipeline.minute import minute_text
 from sinks.ledger.gap import GapState
-from spillway import ledger_cli
+from spillway import ledger_cli, setup_cli
 from spillway.app import App, opened
 from spillway.command import ConfigOption, DataOption, JsonOption, complain, guarded, leave, settings_of, show
 from spillway.log import set_up_logging
@@ -35,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(ledger_cli.app)
+app.add_typer(setup_cli.app)
 
 VenueOption = Annotated[str, typer.Option("--venue", help="The venue, such as binance.")]
 SymbolOption = Annotated[str, typer.Option("--symbol", help="The venue's own symbol, such as BTCUSDT or BTC/USD.")]

@@ -39,12 +39,18 @@ def find_redis_server() -> Path:
 
 def version_of(binary: Path) -> Version:
     """The program's (major, minor) version; (0, 0) if it can't be run or doesn't tell."""
+    found = re.match(r"(\d+)\.(\d+)", full_version(binary))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def full_version(binary: Path) -> str:
+    """The program's version, such as 7.2.11; empty if it can't be run or doesn't tell."""
     try:
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return (0, 0)
-    found = re.search(r"\bv=(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+        return ""
+    found = re.search(r"\bv=(\d+\.\d+[.\w]*)", done.stdout)
+    return found[1] if found else ""
 
 
 def refuse_older(binary: Path, redis_dir: Path) -> None:

@@ -31,6 +31,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.errors import RedisUnavailable, StorageError
+from sinks import durable
 from spillway.redis_binary import find_redis_server, refuse_older
 
 __all__ = ["RunningRedis", "ensure_embedded", "find_redis_server", "socket_url"]
@@ -167,13 +168,14 @@ class RunningRedis:
         binary = find_redis_server()
         refuse_older(binary, self.redis_dir)
         log.info("starting %s in %s", binary, self.redis_dir)
-        with (self.redis_dir / "redis.log").open("ab") as output:  # for what it says before it opens its log
+        with open(self.redis_dir / "redis.log", "ab", opener=durable.private) as output:  # for what it says before it opens it
             process = subprocess.Popen(
                 [str(binary), *self._options()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=[server_lock],
+                umask=~durable.FILE_MODE & 0o777,
                 start_new_session=True,  # Ctrl-C is for us: we drain into Redis before it stops
             )
         # Someone has to take a child's exit code, or it stays as a zombie for as long as we live.
@@ -216,8 +218,10 @@ class RunningRedis:
 
 
 def _make_folder(folder: Path) -> None:
+    if not folder.parent.exists():
+        durable.make_folder(folder.parent)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror}, expected a folder that can be written") from error
 

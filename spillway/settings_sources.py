@@ -22,6 +22,7 @@ PREFIX = "SPILLWAY_"
 # Variables of ours that are not settings, by their beginnings: the tests' crash points.
 _NOT_SETTINGS = ("SPILLWAY_CRASH",)
 _FILE = "_FILE"
+_SECRETS = ("password", "token")
 
 _EXPECTED = {
     "path_type": "a path",
@@ -104,6 +105,33 @@ def from_environment(environ: Mapping[str, str], prefix: str = PREFIX) -> Source
             node = {key: node}
         _merge_into(source.values, node)
     return source
+
+
+def passed_over(environ: Mapping[str, str], prefix: str = PREFIX) -> list[str]:
+    """Variables that look like settings and are none, a line each."""
+    lines = []
+    for name, value in sorted(environ.items()):
+        if name.startswith(_NOT_SETTINGS):
+            lines.append(f"environment {name}: is no setting, it is for tests")
+        elif name.startswith(prefix) and not value:
+            lines.append(f"environment {name}: is empty, and counts as not given")
+        elif not name.startswith(prefix) and name.upper().startswith(prefix):
+            lines.append(f"environment {name}: is not read, expected {name.upper()}")
+    return lines
+
+
+def secret_files(environ: Mapping[str, str], prefix: str = PREFIX) -> list[Path]:
+    """The files that variables such as SPILLWAY_REDIS__PASSWORD_FILE name."""
+    return [Path(value) for name, value in environ.items() if value and name.startswith(prefix) and name.endswith(_FILE)]
+
+
+def holds_secret(values: Any) -> bool:
+    """Whether what a source gave has a password or token in it."""
+    if isinstance(values, Mapping):
+        return any(key in _SECRETS or holds_secret(value) for key, value in values.items())
+    if isinstance(values, list):
+        return any(map(holds_secret, values))
+    return isinstance(values, str) and masked(values) != values
 
 
 def _from_secret(name: str, path: str, environ: Mapping[str, str]) -> str:
@@ -190,7 +218,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _shown(value: Any, where: Where) -> str:
-    if "password" in where:
+    if any(name in where for name in _SECRETS):
         return "***"
     if isinstance(value, dict | list):  # may hold anything, a password too
         return "a mapping" if isinstance(value, dict) else "a list"

@@ -197,7 +197,8 @@ def test_the_token_is_a_secret_and_an_empty_one_is_refused_as_it_would_guard_not
     http = load(file, "http: {token: hunter2}").http
     assert http.token is not None and http.token.get_secret_value() == "hunter2"
     assert "hunter2" not in f"{http!r} {http}"
-    assert complaint(file, 'http: {token: ""}').startswith("FILE: http.token: given '', expected")
+    assert complaint(file, 'http: {token: ""}').startswith("FILE: http.token: given ***, expected")
+    assert "1234567" not in complaint(file, "http: {token: 1234567}")
 
 
 def test_a_password_is_encoded_in_the_url() -> None:
