@@ -22,6 +22,7 @@ from spillway.app import App
 from spillway.settings import Settings
 
 FAR_AHEAD = 1 << 40  # minutes
+ANSWER_S = 10.0  # the client itself goes on for minutes with a Redis that hangs
 SLOW_NS = 60 * NS_PER_S  # between two looks into folders that may hold years
 
 log = structlog.get_logger()
@@ -64,8 +65,11 @@ class Survey:
     async def _look_at_redis(self) -> None:
         window = self.app.window
         try:
-            self.redis = await redis_facts(window)
+            async with asyncio.timeout(ANSWER_S):
+                self.redis = await redis_facts(window)
             self.fills = {i: await fill_of(window, i) for i in await window.instruments()}
+        except TimeoutError:
+            self.redis_up, self.redis_problem = False, f"no answer within {ANSWER_S:g} s"
         except (RedisUnavailable, WindowError) as error:
             self.redis_up, self.redis_problem = False, str(error)
         else:
