@@ -13,6 +13,7 @@ import orjson
 from pipeline.errors import StorageError
 from pipeline.instrument import Instrument, path_name
 from pipeline.trade import Reject
+from sinks.durable import make_folder, private
 
 LONGEST_RAW = 4096  # of a raw text, characters kept: a frame of 50 MB must not fill the disk a second time
 
@@ -31,8 +32,8 @@ class DeadLetters:
         """Appends; returns once the lines are handed to the system. StorageError where they can't be."""
         async with self._lock:
             try:
-                await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
-                async with aiofiles.open(self.path, "wb" if self.fresh else "ab") as file:
+                await asyncio.to_thread(make_folder, self.path.parent)
+                async with aiofiles.open(self.path, "wb" if self.fresh else "ab", opener=private) as file:
                     await file.write(b"".join(_line(r) for r in rejects))
             except OSError as error:
                 raise StorageError(f"dead letters {self.path}: {error.strerror}") from None

@@ -58,6 +58,11 @@ def make_folder(path: Path) -> None:
             _fsync_folder(folder.parent)
 
 
+def private(name: str, flags: int) -> int:
+    """An opener for `open`: a file that it makes is not for everybody, and a link is not followed."""
+    return os.open(name, flags | os.O_NOFOLLOW, FILE_MODE)
+
+
 def sync_folder(path: Path, root: Path | None = None) -> None:
     """Makes the names in a folder durable; with `root`, also the folder's own name and those of all above it up to `root`."""
     with explained(path, "made durable"):

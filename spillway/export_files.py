@@ -44,7 +44,7 @@ def staged(path: Path) -> Iterator[Any]:
     temporary = path.with_name(f"{durable.TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     with durable.explained(path, "written"):
         try:
-            with open(temporary, "xb", opener=_private) as file:
+            with open(temporary, "xb", opener=durable.private) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -52,10 +52,6 @@ def staged(path: Path) -> Iterator[Any]:
         finally:
             temporary.unlink(missing_ok=True)
     durable.sync_folder(path.parent)
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NOFOLLOW, durable.FILE_MODE)
 
 
 class ParquetFile:

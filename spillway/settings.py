@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import (
     AfterValidator,
@@ -50,7 +50,15 @@ def _url(*schemes: str) -> AfterValidator:
 def _redis_url(url: str) -> str:
     if url != EMBEDDED and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError(f"{EMBEDDED}, or a URL that starts with redis:// or rediss:// or unix://")
+    if "ssl_" in url.partition("?")[2]:  # so that no URL can switch the check off
+        raise ValueError("a URL without ssl_ options: certificate and host name are always checked; tls_ca says whom to trust")
     return url
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError("a file that is there")
+    return path
 
 
 def _ledger_url(url: str) -> str:
@@ -67,6 +75,7 @@ def _no_bool(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_name)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+File = Annotated[Path, AfterValidator(Path.expanduser), AfterValidator(_file)]
 WsUrl = Annotated[str, _url("ws", "wss")]
 RestUrl = Annotated[str, _url("http", "https")]
 Number = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
@@ -84,7 +93,11 @@ class _Section(BaseModel):
 
 
 class Redis(_Section):
-    """Where the window lives: the embedded server, a URL, or host, port, db, user and password; and how far it reaches."""
+    """Where the window lives: the embedded server, a URL, or host, port, db, user and password; and how far it reaches.
+
+    With TLS (`tls`, or a rediss:// URL) the server's certificate and host name are checked, against the system's authorities
+    or those of `tls_ca`; `tls_cert` and `tls_key` are what the server may ask of us.
+    """
 
     url: Annotated[str, AfterValidator(_redis_url)] = EMBEDDED
     host: Name | None = None
@@ -92,6 +105,10 @@ class Redis(_Section):
     db: Annotated[int, Field(ge=0)] | None = None
     username: Name | None = None
     password: SecretStr | None = None
+    tls: bool = False
+    tls_ca: File | None = None
+    tls_cert: File | None = None
+    tls_key: File | None = None
     window_hours: Number = 48.0
     storage_dir: Folder | None = None
 
@@ -100,6 +117,17 @@ class Redis(_Section):
         # Never choose between two addresses in silence: the window would be looked for in the wrong place.
         if self._parts() and "url" in self.model_fields_set:
             raise ValueError(f"url or {', '.join(self._parts())}, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_used(self) -> Self:
+        encrypted = self.tls or self.url.startswith("rediss://")
+        if any((self.tls_ca, self.tls_cert, self.tls_key)) and not encrypted:
+            raise ValueError("tls: true or a rediss:// URL beside tls_ca, tls_cert and tls_key: without TLS they are not used")
+        if self.tls and not self._parts() and not self.url.startswith("rediss://"):
+            raise ValueError("host or a rediss:// URL beside tls: true")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key, both or neither")
         return self
 
     @property
@@ -111,12 +139,17 @@ class Redis(_Section):
     def connection_url(self) -> str:
         """`embedded`, or the URL for redis-py. It holds the password: show only `masked` of it."""
         if not self._parts():
-            return self.url
+            return self._with_tls(self.url)
         user = quote(self.username or "", safe="")
         secret = f"{user}:{quote(self.password.get_secret_value(), safe='')}@" if self.password else f"{user}@" * bool(user)
         host = self.host or "localhost"
         host = f"[{host}]" if ":" in host else host
-        return f"redis://{secret}{host}:{self.port or 6379}/{self.db or 0}"
+        return self._with_tls(f"redis{'s' * self.tls}://{secret}{host}:{self.port or 6379}/{self.db or 0}")
+
+    def _with_tls(self, url: str) -> str:
+        files = {"ssl_ca_certs": self.tls_ca, "ssl_certfile": self.tls_cert, "ssl_keyfile": self.tls_key}
+        options = urlencode({name: str(path) for name, path in files.items() if path})
+        return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
 
     def _parts(self) -> list[str]:
         return [name for name in ("host", "port", "db", "username", "password") if getattr(self, name) is not None]

@@ -66,6 +66,9 @@ class SharedRedis:
         """A redis.Redis: its annotations mix the answers of sync and async clients, so it is taken as anything."""
         if not url.startswith(_URLS):
             raise BadValue(f"redis url {self.name}: expected redis://, rediss:// or unix:// and an address")
+        options = url.partition("?")[2]
+        if "ssl_cert_reqs" in options or "ssl_check_hostname" in options:
+            raise BadValue(f"redis url {self.name}: expected no ssl_cert_reqs or ssl_check_hostname: both are always checked")
         try:
             pool = redis.BlockingConnectionPool.from_url(
                 url,
@@ -77,6 +80,7 @@ class SharedRedis:
                 retry=retry,
                 retry_on_error=[ConnectionError, TimeoutError],
                 protocol=2,
+                redis_connect_func=_greeted if url.startswith("rediss://") else None,
                 **_unnamed(),
             )
         except ValueError:  # whose text may hold a part of the password
@@ -88,6 +92,13 @@ def _unnamed() -> dict[str, None]:
     """What keeps redis-py from telling its own name, which our user may not: each try would stand in Redis's ACL log."""
     known = inspect.signature(AbstractConnection.__init__).parameters
     return {"driver_info": None} if "driver_info" in known else {"lib_name": None, "lib_version": None}
+
+
+def _greeted(connection: Any) -> None:
+    """What the server sends to end the handshake is read with an answer: unread, redis-py takes it for a stray one."""
+    connection.on_connect()
+    connection.send_command("PING")
+    connection.read_response()
 
 
 def _told(error: BaseException) -> str:
