@@ -1,15 +1,21 @@
-"""`spillway status`: what is where, how late, and what is missing."""
+"""`spillway status`: what is where, how late, and what is missing. Whether it is set up well is told by `doctor`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.instrument import IdRule, Instrument
-from pipeline.minute import day_text, minute_text, minute_time
+from pipeline.minute import day_of, day_text, minute_of, minute_text, minute_time
 from pipeline.trade import NS_PER_S
+from pipeline.window_facts import fill_of
+from sinks.disk_guard import rate_of
+from sinks.ledger.backups import newest_made
 from spillway.app import App
+from spillway.doctor.archive import counted
+from spillway.doctor.disks import days_left, shared_disks
 from spillway.ledger_status import from_ledger, ledger_lines
 from spillway.owner import is_dead, people_name
 from spillway.settings import masked
@@ -26,7 +32,23 @@ async def gather(app: App) -> dict[str, Any]:
         "redis": {"at": app.window.name, "used_bytes": used, "limit_bytes": limit or None},
         "ledger": {"at": masked(app.settings.ledger_url), "error": ledger.error},
         "window_hours": app.settings.redis.window_hours,
+        **await asyncio.to_thread(_around, app, time.time_ns()),
         "instruments": [await _instrument(app, i) | ledger.of(i) for i in sorted(window | kept)],
+    }
+
+
+def _around(app: App, now_ns: int) -> dict[str, Any]:
+    """The disks, the ledger's newest backup, and what couldn't be taken."""
+    rate = rate_of(app.files, app.archive, day_of(minute_of(now_ns)))
+    disks = [(shared.names, shared.disk, days_left(shared.disk, rate)) for shared in shared_disks(app.settings)]
+    made_ns = newest_made(app.settings.backup_dir)
+    return {
+        "disks": [
+            {"folders": names, "free_bytes": disk.free, "total_bytes": disk.total, "days_left": days and round(days, 1)}
+            for names, disk, days in disks
+        ],
+        "ledger_backup": f"{datetime.fromtimestamp(made_ns / NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}" if made_ns else None,
+        "dead_letters": sum(counted(app.settings.dead_letter_dir).values()),
     }
 
 
@@ -45,8 +67,9 @@ async def _window(app: App, instrument: Instrument) -> dict[str, Any]:
     sealed = await app.window.sealed_minutes(instrument)
     cursor = await app.window.cursor(instrument)
     holder = await app.window.holder(instrument)
+    size = (await fill_of(app.window, instrument)).bytes
     found: dict[str, Any] = {
-        "window": {"sealed": len(sealed), "from": _text(sealed[:1]), "to": _text(sealed[-1:])},
+        "window": {"sealed": len(sealed), "from": _text(sealed[:1]), "to": _text(sealed[-1:]), "bytes": size},
         "writer": people_name(holder) if holder and not is_dead(holder) else None,
     }
     if cursor is None:
@@ -93,11 +116,13 @@ def describe(found: dict[str, Any]) -> list[str]:
     lines = [f"{found['data_dir']}: Redis at {redis['at']} uses {redis['used_bytes'] / 1e6:,.1f} MB"]
     if found["ledger"]["error"]:
         lines.append(f"the ledger can't be read: {found['ledger']['error']}")
+    lines += [*map(_disk, found["disks"]), *_beside(found)]
     if not found["instruments"]:
         lines.append("nothing is kept yet: try `spillway replay` or `spillway run`")
     for i in found["instruments"]:
         lines.append(f"{i['venue']} {i['symbol']}: {_writer(i)}")
-        lines.append(f"  window   {_span(i['window'], 'sealed')}, {len(i['window'].get('open', []))} open")
+        size = f"{i['window']['bytes'] / 1e6:,.1f} MB of Redis"
+        lines.append(f"  window   {_span(i['window'], 'sealed')}, {len(i['window'].get('open', []))} open, {size}")
         lines.append(f"  files    {_span(i['files'], 'minutes')}")
         lines.append(f"  archive  {_span(i['archive'], 'days')}")
         if "trades" in i:
@@ -108,6 +133,17 @@ def describe(found: dict[str, Any]) -> list[str]:
             lines.append(f"  missing  {_missing(i)}")
         lines += ledger_lines(i)
     return lines
+
+
+def _disk(disk: dict[str, Any]) -> str:
+    ahead = "" if disk["days_left"] is None else f": {disk['days_left']:,.0f} days at the present rate"
+    return f"disk of {', '.join(disk['folders'])}: {disk['free_bytes'] / 1e9:,.1f} GB are free{ahead}"
+
+
+def _beside(found: dict[str, Any]) -> list[str]:
+    letters, backup = found["dead_letters"], found["ledger_backup"]
+    lines = [f"dead letters: {letters:,} rows and frames couldn't be taken; dead_letters/ has the reasons"] if letters else []
+    return [*lines, f"the ledger's newest backup is of {backup}"] if backup else lines
 
 
 def _missing(i: dict[str, Any]) -> str:

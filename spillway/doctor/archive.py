@@ -52,9 +52,8 @@ def deep(settings: Settings, progress: Reporter) -> Iterator[Finding]:
 
 def dead_letters(folder: Path, now_s: float) -> Iterator[Finding]:
     """How many rows and frames couldn't be taken, and whether any of them lately."""
-    files = sorted(folder.rglob("*.jsonl"))
-    counts = {path: _lines(path) for path in files}
-    total = sum(counts.values())
+    counts = counted(folder)
+    files, total = list(counts), sum(counts.values())
     if not total:
         yield ok(_LETTERS, "none")
         return
@@ -66,6 +65,11 @@ def dead_letters(folder: Path, now_s: float) -> Iterator[Finding]:
     newest = max(lately, key=lambda path: path.stat().st_mtime)
     todo = f"read the reasons in {newest}: what a venue sends may have changed"
     yield warning(_LETTERS, f"{told}, {len(lately):,} of them written to in the last 24 hours", todo)
+
+
+def counted(folder: Path) -> dict[Path, int]:
+    """How many dead letters each file of a folder holds."""
+    return {path: _lines(path) for path in sorted(folder.rglob("*.jsonl"))}
 
 
 def _checked(archive: Archive, instrument: Instrument) -> tuple[int, list[str]]:

@@ -240,5 +240,21 @@ def test_status_tells_where_the_minutes_are(filled: Path) -> None:
     assert found["window"]["sealed"] + len(found["window"]["open"]) == 30
 
 
+def test_status_tells_the_room_on_the_disks_what_could_not_be_taken_and_the_newest_backup(filled: Path) -> None:
+    for step in ("migrate", "backup"):
+        assert spillway("ledger", step, "--data", filled).exit_code == 0
+    letters = filled / "dead_letters" / "binance" / "live_2024-10-23.jsonl"
+    letters.parent.mkdir(parents=True)
+    letters.write_text('{"reason":"a"}\n{"reason":"b"}\n')
+    told = json.loads(spillway("status", "--data", filled, "--json").stdout)
+    assert sum(told["instruments"][0]["window"][name] > 0 for name in ("sealed", "bytes")) == 2
+    assert told["dead_letters"] == 2
+    folders = {name for disk in told["disks"] for name in disk["folders"]}
+    assert folders == {"archive", "backups", "data", "redis", "storage"}
+    text = spillway("status", "--data", filled).stdout
+    assert "2 rows and frames couldn't be taken" in text and f"backup is of {told['ledger_backup']}" in text
+    assert "GB are free" in text and "MB of Redis" in text
+
+
 def test_status_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     assert "spillway replay" in spillway("status", "--data", tmp_path / "data").stdout
