@@ -160,7 +160,7 @@ async def test_ten_kills_at_random_moments_under_faults_lose_nothing_and_every_m
                 if kill % 2:
                     kill_redis(data)
         async with running(config, tmp_path / "last") as process:
-            await until_logged(tmp_path / "last", "writing")  # all may be taken already, and a signal at its very start kills it
+            await until_logged(tmp_path / "last", "writing")  # all may be taken already: it must have begun
             await taken(data, TRADES)
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 30) == 0, (tmp_path / "last").read_text()
