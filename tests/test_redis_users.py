@@ -31,6 +31,7 @@ from spillway.redis_binary import find_redis_server
 from spillway.service import Service
 from spillway.settings import Collect, Http, Redis, Schedule, Settings
 from spillway.spill import spill_now
+from spillway.watch.job import Wanted, Watcher
 from tests.conftest import gone_with_us
 
 CONFIG = Path(__file__).parents[1] / "config" / "redis"
@@ -161,6 +162,9 @@ async def test_the_whole_way_of_a_trade_needs_no_more_than_the_user_has(
                 read = settings.model_copy(update={"redis": Redis(url=server.url("reader"))})
                 with spillway.open(read) as store:
                     assert len(await asyncio.to_thread(store.levels, "binance", "BTCUSDT", last="1d"))
+                watching = Watcher(read, Wanted("binance", "BTCUSDT"))
+                assert (await watching.look(time.time_ns(), 80, 24)).as_dict()["minutes"]
+                await watching.close()
                 service.stop.set()
                 await running
                 report = await spill_now(app, True, lambda done, total: None)

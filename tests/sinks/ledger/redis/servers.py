@@ -42,11 +42,17 @@ def user_url(socket: Path, secret: str = SECRET) -> str:
     return f"unix://trading-adapter:{secret}@{quote(str(socket))}"
 
 
+def our_line() -> str:
+    """What config/ grants the user of the programs."""
+    (line,) = [line for line in USERS.read_text().splitlines() if line.startswith("user trading-adapter ")]
+    return line
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """A server with the users of config/redis/users.acl, and one that may do all, for the test itself."""
-    users = [f"{line} >{SECRET}" for line in USERS.read_text().splitlines()]
-    (folder / "users.acl").write_text("\n".join(["user default on nopass ~* &* +@all", *users, ""]))
+    """A server with our user of config/redis/users.acl, and one that may do all, for the test itself."""
+    users = f"user default on nopass ~* &* +@all\n{our_line()} >{SECRET}\n"
+    (folder / "users.acl").write_text(users)
     process = start(folder)
     server = Server(folder / "redis.sock", process)
     try:

@@ -18,7 +18,7 @@ from sinks.ledger.redis.cache import FOREVER
 from sinks.ledger.redis.connection import RETRIES
 from sinks.ledger.redis.registries import RedisRegistry
 from sinks.ledger.redis.shared import Shared, open_shared
-from tests.sinks.ledger.redis.servers import SECRET, USERS, Server, line_to, start, user_url
+from tests.sinks.ledger.redis.servers import SECRET, Server, line_to, our_line, start, user_url
 from tests.sinks.ledger.redis.test_services import ENGINE
 
 
@@ -51,7 +51,7 @@ def test_our_user_may_give_no_other_commands(trading_redis: Server, command: str
 
 
 def test_our_user_has_no_right_that_it_does_not_need(trading_redis: Server) -> None:
-    granted = {word[1:] for word in USERS.read_text().split() if word.startswith("+")}
+    granted = {word[1:] for word in our_line().split() if word.startswith("+")}
     with trading_redis.admin() as admin, open_shared(trading_redis.url) as shared:
         admin.flushdb()
         admin.acl_log_reset()
@@ -84,7 +84,7 @@ def _do_all(shared: Shared) -> None:
 
 
 def test_the_line_in_config_lets_nobody_in_without_a_password_of_ones_own() -> None:
-    (line,) = USERS.read_text().splitlines()
+    line = our_line()
     assert "nopass" not in line
     assert ">" not in line
     assert "#" not in line
