@@ -11,7 +11,6 @@ from pipeline.instrument import Instrument
 from pipeline.minute import day_text
 from sinks.archive import Archive
 from sinks.manifest import KINDS
-from spillway import verify
 from spillway.doctor.finding import Finding, note, ok, warning, wrong
 from spillway.progress import Reporter
 from spillway.settings import Settings
@@ -40,6 +39,8 @@ def look(settings: Settings) -> Iterator[Finding]:
 
 def deep(settings: Settings, progress: Reporter) -> Iterator[Finding]:
     """All of it read again, minute files too."""
+    from spillway import verify  # and with it pandas, which the quick look can do without
+
     if not settings.storage_dir.is_dir() and not settings.archive_dir.is_dir():
         yield note(_ARCHIVE, "nothing is kept yet")
         return
