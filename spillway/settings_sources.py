@@ -82,7 +82,8 @@ def from_file(path: Path) -> Source:
         line = f", line {mark.line + 1}" if mark else ""
         raise SettingsError(f"{path}{line}: {getattr(error, 'problem', None) or error}, expected YAML") from error
     if not isinstance(values, dict | None):
-        raise SettingsError(f"{path}: given {_shown(values, ())}, expected a mapping of keys to values")
+        given = "a text" if isinstance(values, str) else _shown(values, ())  # it may be a secret's file, named by mistake
+        raise SettingsError(f"{path}: given {given}, expected a mapping of keys to values")
     return Source(str(path), _without_empty(values or {}))
 
 
@@ -220,6 +221,8 @@ def _expected(error: ErrorDetails) -> str:
 def _shown(value: Any, where: Where) -> str:
     if any(name in where for name in _SECRETS):
         return "***"
+    if isinstance(value, str) and "@" in value and "://" not in value:
+        return "***"  # a URL that lacks its beginning may hold a password anywhere
     if isinstance(value, dict | list):  # may hold anything, a password too
         return "a mapping" if isinstance(value, dict) else "a list"
     text = repr(masked(value) if isinstance(value, str) else value)

@@ -126,7 +126,7 @@ def test_a_user_is_refused_what_its_work_does_not_need(server: Server, user: str
         assert client.ping()
         for command in commands:
             words = command.format(key="trades_window:{binance:BTCUSDT}:sealed").split()
-            with pytest.raises(redis.ResponseError, match=r"(?i)no ?perm|can't"):
+            with pytest.raises(redis.ResponseError, match=r"(?i)no ?perm|can't|not allowed"):
                 client.execute_command(*words)
 
 
