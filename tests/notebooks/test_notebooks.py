@@ -48,7 +48,7 @@ class Shown:
 @pytest.fixture
 def shown(sample_days: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shown]:
     """Runs a notebook where the samples lie and nothing else; `values`: Python expressions, told at its end."""
-    monkeypatch.delenv("SPILLWAY_DATA", raising=False)
+    monkeypatch.delenv("SPILLWAY_DATA_DIR", raising=False)
 
     def run(name: str, **values: str) -> Shown:
         book = books.read(FOLDER / f"{name}.ipynb", 4)
