@@ -49,8 +49,13 @@ def complain(lines: list[str]) -> None:
 def leave(code: int, message: str = "") -> NoReturn:
     """Ends the command."""
     if message:
-        print(f"spillway: {message}", file=sys.stderr)
+        print(f"spillway: {printable(message)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, its control characters shown as escapes: a file's name must not move the cursor."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text)
 
 
 def show(as_dict: dict[str, Any], lines: list[str], as_json: bool) -> None:

@@ -41,7 +41,7 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise BadValue(f"--limit {self.limit}: expected 1 or more")
-        Instrument(self.venue or "any", self.symbol or "any")
+        Instrument("any" if self.venue is None else self.venue, "any" if self.symbol is None else self.symbol)
 
     def find(self, ledger: Ledger) -> list[GapRow]:
         """These gaps, the newest first."""

@@ -25,6 +25,8 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.errors import BadValue
+from pipeline.instrument import Instrument
 from spillway.settings_sources import SettingsError, Source, explain, from_environment, from_file, masked, merge
 
 __all__ = ["Collect", "Redis", "Schedule", "Settings", "SettingsError", "load_settings", "masked"]
@@ -35,6 +37,22 @@ EMBEDDED = "embedded"
 def _name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError("a name that is not empty and has no control characters")
+    return text
+
+
+def _symbol(text: str) -> str:
+    return _part_of_instrument("any", text, text)
+
+
+def _venue(text: str) -> str:
+    return _part_of_instrument(text, "any", text)
+
+
+def _part_of_instrument(venue: str, symbol: str, text: str) -> str:
+    try:
+        Instrument(venue, symbol)
+    except BadValue as error:
+        raise ValueError(str(error).rpartition("expected ")[2]) from None
     return text
 
 
@@ -158,8 +176,8 @@ class Redis(_Section):
 class Collect(_Section):
     """What to collect from one venue."""
 
-    venue: Name
-    symbols: Annotated[tuple[Name, ...], Field(min_length=1)]
+    venue: Annotated[str, AfterValidator(_venue)]
+    symbols: Annotated[tuple[Annotated[str, AfterValidator(_symbol)], ...], Field(min_length=1)]
     price_group: dict[str, Annotated[Decimal, Field(gt=0), BeforeValidator(_no_bool)]] = {}
     ws_url: WsUrl | None = None
     rest_url: RestUrl | None = None

@@ -47,7 +47,7 @@ class Wanted:
             raise BadValue(f"--symbol {self.symbol}: expected its --venue too")
         if self.tick is not None and self.symbol is None:
             raise BadValue("--tick: expected --venue and --symbol too: it is the height of a footprint's rows")
-        Instrument(self.venue or "any", self.symbol or "any")
+        Instrument("any" if self.venue is None else self.venue, "any" if self.symbol is None else self.symbol)
 
     @property
     def instrument(self) -> Instrument | None:
