@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline import codec, crash, fixed, open_minute
+from pipeline import codec, crash, crowding, fixed, open_minute
 from pipeline.errors import BadValue, DamagedMinute, RedisUnavailable, WindowMoved
 from pipeline.footprint import Footprint
 from pipeline.histogram import Histogram
@@ -275,7 +275,7 @@ class Writer:
         self.counts.duplicates += admitted.duplicates
         if len(admitted.doubtful):
             fresh = footprint.ids.sort(concat([await self._settle_doubt(admitted.doubtful), fresh]))
-        fresh = await self._reopen(footprint.wanted(fresh), fresh)
+        fresh = await self._refuse_crowded(await self._reopen(footprint.wanted(fresh), fresh))
         footprint.add(fresh)
         self._unflushed += len(fresh)
         if footprint.touched - footprint.open.keys() and not await self._rewound(footprint):
@@ -330,16 +330,23 @@ class Writer:
         """Trades of a minute whose stored copy is damaged can't be merged: they go to the dead letters, not lost."""
         if not damaged:
             return batch
-        minute = batch.ts_ns // NS_PER_MINUTE
-        keep = minute == -1
-        rejects = []
-        for row, start in enumerate(minute.tolist()):
-            keep[row] = start not in damaged
-            if not keep[row]:
-                rejects.append(Reject(batch.describe(row), str(self.instrument), damaged[start]))
-        self.counts.rejected += len(rejects)
-        if rejects:
-            await self.reject(rejects)
+        minutes = (batch.ts_ns // NS_PER_MINUTE).tolist()
+        return await self._refuse(batch, {row: damaged[start] for row, start in enumerate(minutes) if start in damaged})
+
+    async def _refuse_crowded(self, batch: TradeBatch) -> TradeBatch:
+        rows = np.flatnonzero(crowding.crowded(self._footprint, batch)).tolist()
+        reason = f"the minute holds {crowding.MAX_LEVELS} prices already"
+        return await self._refuse(batch, dict.fromkeys(rows, reason))
+
+    async def _refuse(self, batch: TradeBatch, reasons: Mapping[int, str]) -> TradeBatch:
+        """Rows go to the dead letters, each with its reason. The rest."""
+        if not reasons:
+            return batch
+        where = str(self.instrument)
+        self.counts.rejected += len(reasons)
+        await self.reject([Reject(batch.describe(row), where, reason) for row, reason in reasons.items()])
+        keep = np.ones(len(batch), dtype=bool)
+        keep[list(reasons)] = False
         return batch.take(keep)
 
     async def _look_up(self, minutes: Iterable[int]) -> dict[int, Minute | None]:
