@@ -6,7 +6,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebook docs test test-all test-ccxt check bench lock secrets clean
+.PHONY: help demo notebook docs test test-all test-ccxt check audit bench lock secrets clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ test-ccxt: $(READY) ## the tests with a real ccxt
 check: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# In an environment of its own: what it needs is no part of ours. It asks pypi.org what is known of each pinned version.
+audit: $(BIN)/python ## whether a pinned dependency is known to be vulnerable
+	test -x .venv/audit/bin/pip-audit || { $(BIN)/python -m venv .venv/audit && \
+	  .venv/audit/bin/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7"; }
+	for lock in requirements*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$lock || exit 1; done
 
 bench: $(READY) ## speed, side by side with others
 	$(BIN)/python -m bench
