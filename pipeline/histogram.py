@@ -28,6 +28,12 @@ class Histogram:
             self._counts[bisect_left(self.bounds, value)] += 1
             self.sum += value
 
+    def add(self, other: Histogram) -> None:
+        """Counts what another one of the same bounds has counted, too."""
+        with self._lock:
+            self.sum += other.sum
+            self._counts = [mine + more for mine, more in zip(self._counts, other._counts, strict=True)]
+
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Counts how long the block takes, in seconds, also where it fails."""
@@ -52,6 +58,5 @@ def together(parts: Iterable[Histogram], bounds: tuple[float, ...] = SHORT_S) ->
     """Several histograms of the same bounds as one."""
     found = Histogram(bounds)
     for part in parts:
-        found.sum += part.sum
-        found._counts = [mine + more for mine, more in zip(found._counts, part._counts, strict=True)]
+        found.add(part)
     return found

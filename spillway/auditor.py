@@ -35,6 +35,7 @@ class Auditor:
     async def run(self, now_ns: int) -> None:
         """Audits all instruments that are written here now. StorageError, at the end, where one could not be audited."""
         failures = []
+        self._forget()
         for instrument, feed in self._written():
             began = time.monotonic()
             try:
@@ -59,6 +60,12 @@ class Auditor:
             tell("imbalance: what is kept less what was accepted", instrument=str(instrument), **found)
         if sum(each.held for each in self.audits.values()) > MOST_HELD:
             audit.forget()
+
+    def _forget(self) -> None:
+        """Instruments that the settings don't name any more."""
+        named = {Instrument(c.entry.venue, symbol) for c in self.collections for symbol in c.entry.symbols}
+        for instrument in self.audits.keys() - named:
+            del self.audits[instrument]
 
     def _written(self) -> list[tuple[Instrument, Feed]]:
         return [(Instrument(c.entry.venue, symbol), feed) for c in self.collections for symbol, feed in c.feeds.items()]

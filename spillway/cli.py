@@ -94,13 +94,16 @@ def run(
 ) -> None:
     """Collects live trades until SIGTERM, which loses nothing; seals, spills and compacts meanwhile.
 
-    A second process with the same settings stands by, and takes over within seconds.
+    A second process with the same settings stands by, and takes over within seconds. On SIGHUP, or when the settings file
+    changed, what is collected is brought to what the file says by then.
     """
+    from spillway.reload import SettingsFile
     from spillway.service import run_service
 
-    settings = settings_of(config, data)
+    source = SettingsFile(config, data)
+    settings = guarded(source.load)
     set_up_logging(settings.log.format, settings.log.level)
-    _with_app(settings, lambda app: run_service(app, most=max_instruments))
+    _with_app(settings, lambda app: run_service(app, most=max_instruments, source=source))
 
 
 @app.command(epilog="Example: spillway replay trades.csv.gz --venue bitflyer --symbol BTC_JPY --data data")

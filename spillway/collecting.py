@@ -27,6 +27,7 @@ from spillway.sources import AnyCollector, Source, Tuning, source_of
 TAKE_S = 1.0  # then those taken so far begin: nobody keeps their leases before
 STANDBY_S = 1.0  # between two looks whether another writer's lease is free
 COUNTERS = ("frames", "other", "rejected", "trades", "repaired", "connections", "replaced", "reconnects")
+DROPPED = "dropped_frames"
 REFUSED_S = 3600.0  # after a refusal that asking again won't change by itself
 
 
@@ -139,8 +140,24 @@ class Collection:
     def counts(self, symbol: str) -> Counts:
         """What became of a symbol's trades in this process, over all times that it was the writer."""
         now = [self.feeds[symbol].writer.counts] if symbol in self.feeds else []
-        before = self._ended_feeds.get(symbol, Counts())
-        return Counts(*map(sum, zip(*map(astuple, [before, *now]), strict=True)))
+        return summed(self._ended_feeds.get(symbol, Counts()), *now)
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that could not be recorded."""
+        return self._ended.get(DROPPED, 0) + (self.source.recorder.dropped_frames if self.source.recorder else 0)
+
+    def count_on(self, other: Collection, *, totals: bool) -> None:
+        """Goes on from what an ended collection of the venue counted of its symbols, and with `totals` of all of them."""
+        for symbol in {*self.entry.symbols} & {*other.entry.symbols}:
+            self._ended_feeds[symbol] = summed(self._ended_feeds.get(symbol, Counts()), other.counts(symbol))
+        if not totals:
+            return
+        for counter in COUNTERS:
+            self._ended[counter] = self._ended.get(counter, 0) + other.total(counter)
+        self._ended[DROPPED] = self._ended.get(DROPPED, 0) + other.dropped_frames
+        self.dead_letters += other.dead_letters
+        self.flush_seconds.add(other.flush_seconds)
 
     @property
     def all_refused(self) -> dict[str, str]:
@@ -239,6 +256,11 @@ class Collection:
         day = f"{datetime.now(UTC):%Y-%m-%d}"
         await for_day(self.app.settings.dead_letter_dir, self.entry.venue, day).put(rejects)
         self._log.warning("dead letters", symbol=symbol, count=len(rejects), reason=rejects[0].reason)
+
+
+def summed(*counts: Counts) -> Counts:
+    """Several as one."""
+    return Counts(*map(sum, zip(*map(astuple, counts), strict=True)))
 
 
 def shards(symbols: Sequence[str], most: int) -> Iterable[Sequence[str]]:

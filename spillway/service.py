@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,20 +16,20 @@ from typing import TypeAlias
 import structlog
 from prometheus_client import CollectorRegistry
 
-from pipeline.errors import BadValue, Fenced, SpillwayError, StorageError
+from pipeline.errors import Fenced, SpillwayError, StorageError
 from sinks.ledger.ledger import Ledger, open_ledger
 from spillway.app import App
 from spillway.auditor import Auditor
 from spillway.backfill_desk import Desk
 from spillway.collecting import Collection, Places, pause
-from spillway.gap_keeper import GapKeeper
 from spillway.health import Health
 from spillway.http import Pages, served
 from spillway.jobs import Jobs
-from spillway.klines import KlineChecker, KlineRules, StoredMinutes
+from spillway.klines import KlineChecker
 from spillway.loop_lag import LoopLag
 from spillway.metrics import Parts, exposed, registry_of
-from spillway.sources import VenueSource, check_venues
+from spillway.reload import Reloader, SettingsFile, check_entries
+from spillway.roster import Roster
 from spillway.supervise import GaveUp, essential, exit_later, restarted, until_stopped
 from spillway.survey import Survey
 from spillway.systemd import Notices
@@ -37,7 +38,6 @@ Part: TypeAlias = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
 
-CHECK_S = 60.0  # between two looks at a venue's klines, at least
 LOOK_S = 1.0  # between two looks whether there is anything left to collect
 
 
@@ -48,7 +48,9 @@ class Service:
     app: App
     ledger: Ledger | None = None
     places: Places = field(default_factory=Places)
+    source: SettingsFile | None = None  # looked at again while it runs
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)  # set to have the settings loaded again
     collections: list[Collection] = field(default_factory=list)
     checkers: list[KlineChecker] = field(default_factory=list)
     lag: LoopLag = field(default_factory=LoopLag)
@@ -56,11 +58,17 @@ class Service:
     parts: Parts = field(init=False)  # what its metrics are read from
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # by their names
     health: Health = field(init=False)
+    roster: Roster = field(init=False)
+    _notices: Notices = field(init=False)
     _registry: CollectorRegistry = field(init=False)
 
     def __post_init__(self) -> None:
         auditor = Auditor(self.app, self.collections, self.stop)
         self.jobs = Jobs(self.app, self.ledger, self.collections, Survey(self.app), auditor)
+        self.roster = Roster(
+            self.app, self.ledger, self.places, self.stop, self.jobs.tally, self.collections, self.checkers, self.tasks
+        )
+        self._notices = Notices.of(os.environ)
         database = self.ledger.database if self.ledger else None
         self.parts = Parts(self.collections, self.checkers, self.jobs.survey, self.jobs.tally, self.lag, database, auditor)
         self._registry = registry_of(self.parts)
@@ -68,17 +76,18 @@ class Service:
 
     async def run(self) -> None:
         """Runs until `stop` is set; then takes no more, flushes what came, finishes jobs, and returns."""
-        for entry in self.app.settings.collect:
-            self.collections.append(Collection(self.app, entry, self._gap_log(entry.venue), self.places))
+        crews = self.roster.enter(self.app.settings.collect)
         schedule = self.jobs.schedule()
         schedule.start(time.time_ns)
         http = self.app.settings.http
         pages = Pages(self.metrics, self.health.alive, self.health.ready, http.token.get_secret_value() if http.token else "")
         try:
             async with served(http.host, http.port, pages), asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.roster.run(), name="roster")
+                self.roster.begin(crews, tasks)
                 for name, part in self._essential():
                     self.tasks[name] = tasks.create_task(essential(name, part, self.stop), name=name)
-                for name, part in self._restarted():
+                for name, part in self._restarted(tasks):
                     self.jobs.tally.restarts[name] = 0
                     running = restarted(name, part, self.stop, self.jobs.tally.restarted)
                     self.tasks[name] = tasks.create_task(running, name=name)
@@ -101,60 +110,27 @@ class Service:
     # --- parts ----------------------------------------------------------------------------------------------------------
 
     def _essential(self) -> Iterator[tuple[str, Part]]:
-        """Without these the service is none."""
-        for collection in self.collections:
-            yield f"collect {collection.entry.venue}", partial(collection.run, self.stop)
+        """Without these, and those who collect, the service is none."""
         yield "hope", self._while_there_is_hope
         yield "loop lag", partial(self.lag.run, self.stop)
 
-    def _restarted(self) -> Iterator[tuple[str, Part]]:
+    def _restarted(self, group: asyncio.TaskGroup) -> Iterator[tuple[str, Part]]:
         """What fails in here is logged, and begins again."""
-        for collection in self.collections:
-            checker = self._checker(collection)
-            if checker:
-                self.checkers.append(checker)
-                yield f"klines {collection.entry.venue}", partial(self._until_stop, partial(checker.run, self.stop))
         yield "backfills", partial(Desk(self.app, self.collections).run, self.stop)
-        yield "systemd", partial(Notices.of(os.environ).run, self.stop, self.health.alive)
-
-    async def _until_stop(self, part: Part) -> None:
-        """A part that is left as it is at `stop`: a request may have long to wait until the venue wants to hear from us."""
-        running, stopping = asyncio.ensure_future(part()), asyncio.ensure_future(self.stop.wait())
-        try:
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                running.result()
-        finally:
-            running.cancel()
-            stopping.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+        yield "systemd", partial(self._notices.run, self.stop, self.health.alive)
+        if self.source:
+            change = partial(self.roster.change, group=group)
+            reloader = Reloader(self.app, self.source, change, self._notices, self.jobs.tally, self.reload)
+            yield "settings", partial(reloader.run, self.stop)
 
     async def _while_there_is_hope(self) -> None:
         """A service that every venue refuses for good, and that has collected nothing, ends with that error."""
         while not self.stop.is_set():
             reasons = [collection.hopeless for collection in self.collections]
-            if all(reasons) and not any(collection.total("trades") for collection in self.collections):
+            collected = self.roster.has_collected or any(collection.total("trades") for collection in self.collections)
+            if all(reasons) and not collected:
                 raise SpillwayError(reasons[0])
             await pause(self.stop, LOOK_S)
-
-    def _checker(self, collection: Collection) -> KlineChecker | None:
-        """Who holds the venue's minutes against its own account of them, as far as this process writes them."""
-        source = collection.source
-        if self.ledger is None or not isinstance(source, VenueSource):
-            return None
-        symbols = collection.entry.symbols
-        return KlineChecker(
-            venue=source.venue,
-            symbols=symbols,
-            get=partial(source.rest.get, urgent=False),
-            minutes=StoredMinutes(self.app.window, self.app.keeper),
-            book=self.ledger.klines,
-            mine=lambda instrument: instrument.symbol in collection.feeds,
-            rules=KlineRules(every_s=max(CHECK_S, 2 * len(symbols) / source.venue.limits.requests_per_s)),
-        )
-
-    def _gap_log(self, venue: str) -> GapKeeper | None:
-        return GapKeeper(self.ledger.gaps, venue, time.time_ns) if self.ledger else None
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -163,22 +139,25 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-async def run_service(app: App, *, most: int | None = None) -> None:
+async def run_service(app: App, *, most: int | None = None, source: SettingsFile | None = None) -> None:
     """Runs the service until SIGTERM or SIGINT. `most`: so many instruments; others are left to other processes.
 
+    SIGHUP has the settings loaded again from `source`, but where it comes from a terminal that was closed: that is as SIGTERM.
     BadValue for venues that can't be collected.
     """
-    check_venues(app.settings.collect)
-    if not app.settings.collect:
-        raise BadValue("collect: nothing to collect: expected at least one venue with symbols in the settings")
+    check_entries(app.settings.collect)
     with _ledger(app.settings.ledger_url) as ledger:
-        service, hurry = Service(app, ledger, Places(most)), asyncio.Event()
+        service, hurry = Service(app, ledger, Places(most), source), asyncio.Event()
 
         def told() -> None:
             (hurry if service.stop.is_set() else service.stop).set()
 
+        on_terminal = os.isatty(sys.stderr.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told)
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, lambda: told() if on_terminal and hung_up() else service.reload.set()
+        )
         try:
             await until_stopped(service, hurry, app.settings.schedule.stop_s)
         except Fenced as fenced:
@@ -186,6 +165,15 @@ async def run_service(app: App, *, most: int | None = None) -> None:
         except GaveUp as error:
             exit_later(str(error))
             raise
+
+
+def hung_up() -> bool:
+    """Whether the terminal that the logs went to is gone; they then go nowhere, since each line would be an error."""
+    if os.isatty(sys.stderr.fileno()):
+        return False
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
+    return True
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from collectors.asking import GapLog, OnReject, RepairRules, TradeSink
-from collectors.ccxt_exchange import PREFIX
+from collectors.ccxt_exchange import PREFIX, require_exchange
 from collectors.ccxt_live import CcxtCollector
 from collectors.connection import Limits
 from collectors.delays import Delays
@@ -168,6 +168,8 @@ def source_of(entry: Collect, settings: Settings, log: FilteringBoundLogger, tun
 def check_venues(entries: Sequence[Collect]) -> None:
     """BadValue for a venue that can't be collected."""
     for entry in entries:
+        if entry.venue.startswith(PREFIX):
+            require_exchange(entry.venue.removeprefix(PREFIX))
         if entry.venue not in VENUES and not entry.venue.startswith(PREFIX):
             raise BadValue(
                 f"collect: venue {entry.venue!r} can't be collected live: expected one of {', '.join(sorted(VENUES))}, "

@@ -61,14 +61,17 @@ async def restarted(
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def essential(name: str, part: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def essential(
+    name: str, part: Callable[[], Awaitable[None]], stop: asyncio.Event, dismissed: asyncio.Event | None = None
+) -> None:
     """A part without which the service is none: its errors end it, and so does its end before `stop`. SpillwayError.
 
-    Either sets `stop`: all others end, too, and within the same time as if they had been told to.
+    With `dismissed` set it may end while the others go on. Either of the two sets `stop`: all others end, too, and within the
+    same time as if they had been told to.
     """
     try:
         await part()
-        if not stop.is_set():
+        if not (stop.is_set() or (dismissed and dismissed.is_set())):
             raise SpillwayError(f"{name} ended by itself: the service can't go on without it")
     except Exception as error:
         if not stop.is_set():

@@ -49,6 +49,8 @@ class Tally:
     compacted_minutes: int = 0
     compaction_problems: int = 0
     removed_days: int = 0
+    reloads: int = 0  # of the settings, the failed among them
+    reload_failures: int = 0
     restarts: dict[str, int] = field(default_factory=dict)  # of parts that failed, by their names
 
     def restarted(self, part: str) -> None:

@@ -135,6 +135,7 @@ def test_the_unit_is_hardened_and_ends_the_service_in_its_own_time() -> None:
     assert (told["KillMode"], told["Restart"]) == ("mixed", "on-failure")
     assert int(told["TimeoutStopSec"]) >= Settings().schedule.stop_s + LAST_WORD_S
     assert (told["Type"], told["NotifyAccess"]) == ("notify", "main") and int(told["WatchdogSec"]) >= 30
+    assert told["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert told["StateDirectory"] == "spillway" and told["ExecStart"].endswith("--data /var/lib/spillway")
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,16 +101,28 @@ async def test_a_part_that_others_can_do_without_breaks_and_all_is_collected_all
     assert {each["part"] for each in failed} == {"backfills"}
 
 
-async def test_systemd_is_told_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
+@pytest.mark.parametrize("abstract", [False, True], ids=["in the file system", "abstract"])
+async def test_systemd_is_told_that_it_is_ready_alive_reloading_and_stopping(abstract: bool, tmp_path: Path) -> None:
+    name = f"spillway-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        heard.bind(str(tmp_path / "notify"))
+        heard.bind(f"\0{name}" if abstract else name)
         heard.settimeout(30)
-        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        environ = {"NOTIFY_SOCKET": f"@{name}" if abstract else name, "WATCHDOG_USEC": "300000"}
         async with Simulator(trades()[:10]) as exchange, running(tmp_path, exchange, "", **environ) as process:
             said = [await asyncio.to_thread(heard.recv, 1000) for _ in range(4)]
             assert said == [b"READY=1", *[b"WATCHDOG=1"] * 3]
+
+            async def next_one() -> bytes:
+                while (word := await asyncio.to_thread(heard.recv, 1000)) == b"WATCHDOG=1":
+                    pass
+                return word
+
+            before = time.monotonic_ns() // 1000
+            process.send_signal(signal.SIGHUP)
+            reloading, since = (await next_one()).split(b"\nMONOTONIC_USEC=")
+            assert reloading == b"RELOADING=1"
+            assert before <= int(since) <= time.monotonic_ns() // 1000
+            assert await next_one() == b"READY=1"
             process.send_signal(signal.SIGTERM)
-            while said[-1] == b"WATCHDOG=1":
-                said.append(await asyncio.to_thread(heard.recv, 1000))
-            assert said[-1] == b"STOPPING=1"
+            assert await next_one() == b"STOPPING=1"
             assert await ended(process) == 0

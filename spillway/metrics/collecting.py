@@ -55,10 +55,6 @@ def _number(exact: Decimal | None) -> float | None:
     return None if exact is None else float(exact)
 
 
-def _dropped(entry: Collection) -> int:
-    return entry.source.recorder.dropped_frames if entry.source.recorder else 0
-
-
 def _last_frame(entries: Sequence[Collection]) -> float | None:
     """None until a message came: a time of 1970 would look like a feed that was silent for decades."""
     return min((ns for entry in entries if (ns := entry.last_frame_ns)), default=0) / NS_PER_S or None
@@ -74,7 +70,7 @@ _VENUE_COUNTERS: list[Row[Sequence[Collection]]] = [
     Row("replaced_connections", "Connections replaced before the venue cut them.", _total("replaced")),
     Row("reconnects", "Connections lost and opened again.", _total("reconnects")),
     Row("dead_letters", "What went to the dead letters.", _summed(lambda entry: entry.dead_letters)),
-    Row("recording_dropped_frames", "Frames that could not be recorded.", _summed(_dropped)),
+    Row("recording_dropped_frames", "Frames that could not be recorded.", _summed(lambda entry: entry.dropped_frames)),
 ]
 _VENUE_GAUGES: list[Row[Sequence[Collection]]] = [
     Row("refused_symbols", "Symbols that the venue refuses.", _summed(lambda entry: len(entry.all_refused))),
@@ -135,5 +131,6 @@ def _gaps(collections: Sequence[Collection]) -> Iterator[Metric]:
         for instrument, sums in collection.gap_sums.items():
             for family, value in ((found, sums.found), (repaired, sums.repaired), (lost, sums.lost)):
                 family.add_metric([instrument.venue, instrument.symbol], value)
-    failed.add_metric([], sum(c.gap_log.failed for c in collections if c.gap_log))
+    logs = {id(c.gap_log): c.gap_log for c in collections if c.gap_log}  # all entries of a venue have one
+    failed.add_metric([], sum(gap_log.failed for gap_log in logs.values()))
     yield from (found, repaired, lost, failed)

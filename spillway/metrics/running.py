@@ -44,6 +44,8 @@ _MOVED: list[Row[Tally]] = [
     ),
     Row("compaction_failures", "Minute files and days that could not be compacted.", lambda tally: tally.compaction_problems),
     Row("removed_partitions", "Days of an instrument that retention removed.", lambda tally: tally.removed_days),
+    Row("settings_reloads", "Times that the settings were loaded again, the failed among them.", lambda tally: tally.reloads),
+    Row("settings_reload_failures", "Times that they could not be used, and all went on.", lambda tally: tally.reload_failures),
 ]
 _RESTARTS: list[Row[int]] = [Row("part_restarts", "Times that a part of the service failed and began again.", float)]
 

@@ -39,8 +39,9 @@ class Parts(Collector):
         """Every family, also those that have nothing to tell yet."""
         yield from of_collections(self.collections)
         yield from of_klines(self.checkers)
-        yield from of_audits(list(self.auditor.audits.values()))
         instruments = [Instrument(c.entry.venue, symbol) for c in self.collections for symbol in c.entry.symbols]
+        audits = self.auditor.audits
+        yield from of_audits([audits[instrument] for instrument in instruments if instrument in audits])
         yield from of_survey(self.survey, instruments)
         yield from of_tally(self.tally)
         yield from of_process(self.database, self.lag)

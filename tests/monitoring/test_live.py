@@ -55,7 +55,7 @@ def scrape(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scrape]:
     binary("prometheus")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spillway.service.Collection", partial(Collection, tuning=HURRIED))
-        patch.setattr("spillway.service.CHECK_S", 0.5)
+        patch.setattr("spillway.roster.CHECK_S", 0.5)
         for seconds in ("jobs.RECONCILE_S", "jobs.SURVEY_S", "jobs.AUDIT_S"):
             patch.setattr(f"spillway.{seconds}", 0.5)
         patch.setattr("spillway.survey.SLOW_NS", 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from spillway.cli import app
@@ -22,7 +23,9 @@ BTC = ("--venue", "binance", "--symbol", "BTCUSDT")
 
 def spillway(*args: str | Path, **environment: str) -> Result:
     """A command, run in this process: a process of its own for each would take a second more."""
+    before = structlog.get_config()
     result = CliRunner().invoke(app, [str(a) for a in args], env=environment)
+    structlog.configure(**before)  # a command's logs go to its own standard error, which is closed by now
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -215,7 +215,7 @@ async def test_a_symbol_refused_alone_is_told_by_metrics_and_by_readiness(tmp_pa
 async def test_a_stop_does_not_wait_for_klines_that_the_venue_does_not_give_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spillway.service.CHECK_S", 0.05)
+    monkeypatch.setattr("spillway.roster.CHECK_S", 0.05)
     async with Simulator(told(500)) as exchange:
         exchange.rest_answers.append((429, {"Retry-After": "50"}))
         async with serving(tmp_path, exchange) as service:

@@ -71,6 +71,18 @@ async def test_a_part_that_has_to_run_ends_the_service_where_it_fails_or_ends() 
     await essential("collect", lambda: asyncio.sleep(0), stop)
 
 
+async def test_a_part_that_was_dismissed_ends_alone_but_not_with_an_error() -> None:
+    stop, dismissed = asyncio.Event(), asyncio.Event()
+    with pytest.raises(SpillwayError, match="collect ended by itself"):
+        await essential("collect", lambda: asyncio.sleep(0), asyncio.Event(), dismissed)
+    dismissed.set()
+    await essential("collect", lambda: asyncio.sleep(0), stop, dismissed)
+    assert not stop.is_set(), "the others go on"
+    with pytest.raises(ValueError, match="boom"):
+        await essential("collect", Part(dismissed, fails=1).run, stop, dismissed)
+    assert stop.is_set(), "a half-written end is no end"
+
+
 @dataclass
 class Serving:
     """A service whose draining takes until `drained` is set; where it is `deaf`, being cancelled doesn't end it."""
