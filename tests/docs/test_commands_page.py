@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from docs.making.commands import PAGE, page
 from spillway.cli import app
 
 WIDE = 1000
+PAGES = sorted(PAGE.parent.glob("*.md"))
 SECTIONS = {part.partition("\n")[0]: part for part in PAGE.read_text().split("\n## ")[1:]}
 
 
@@ -55,6 +57,16 @@ def test_a_section_says_what_help_says(words: tuple[str, ...]) -> None:
     usage, _, about = described.partition("\n\n")
     assert f"`{usage.removeprefix('Usage: ').strip()}`" in section
     assert " ".join(about.partition("\nArguments:\n")[0].split()) in " ".join(section.split())
+
+
+@pytest.mark.parametrize("where", [*PAGES, PAGE.parents[1] / "README.md"], ids=lambda where: where.stem)
+def test_examples_use_commands_and_options_that_are_there(where: Path) -> None:
+    for line in re.findall(r"^    spillway ([a-z].*)$", where.read_text(), re.M):
+        given = line.partition(" #")[0].replace("[", " ").replace("]", " ").split()
+        words = next((words for words in COMMANDS if tuple(given[: len(words)]) == words), None)
+        assert words, f"{where.name}: spillway {line}"
+        known = set(re.findall(r"(?<!\w)--?[a-z][a-z-]*", help_of(*words)))
+        assert {word for word in given if re.match(r"--?[a-z]", word)} <= known, f"{where.name}: spillway {line}"
 
 
 def _arguments(described: str) -> str:
