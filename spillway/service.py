@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -38,6 +37,7 @@ Part: TypeAlias = Callable[[], Awaitable[None]]
 
 log = structlog.get_logger()
 
+STDERR = 2  # what it is, also where it is closed
 LOOK_S = 1.0  # between two looks whether there is anything left to collect
 
 
@@ -152,7 +152,7 @@ async def run_service(app: App, *, most: int | None = None, source: SettingsFile
         def told() -> None:
             (hurry if service.stop.is_set() else service.stop).set()
 
-        on_terminal = os.isatty(sys.stderr.fileno())
+        on_terminal = os.isatty(STDERR)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, told)
         asyncio.get_running_loop().add_signal_handler(
@@ -169,10 +169,10 @@ async def run_service(app: App, *, most: int | None = None, source: SettingsFile
 
 def hung_up() -> bool:
     """Whether the terminal that the logs went to is gone; they then go nowhere, since each line would be an error."""
-    if os.isatty(sys.stderr.fileno()):
+    if os.isatty(STDERR):
         return False
     with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stderr.fileno())
+        os.dup2(nowhere.fileno(), STDERR)
     return True
 
 
