@@ -19,9 +19,10 @@ notebook: .venv/.notebook ## JupyterLab, with the notebooks
 	cd notebooks && SPILLWAY_DATA_DIR="$${SPILLWAY_DATA_DIR:-$(CURDIR)/data}" ../$(BIN)/jupyter lab $(JUPYTER)
 
 # Opens from the disk: no server, no network. The page of commands is made from their help.
+# Not --quiet: MkDocs then counts no warnings, and --strict would let dead links pass.
 docs: .venv/.docs ## the documentation as a site: site/index.html
 	$(BIN)/python -m docs.making.commands
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Most of a test's time is waiting, for a disk or another process: so more of them at once than there are cores.
 WORKERS ?= 3
