@@ -82,6 +82,14 @@ def started(script: str, *args: str) -> subprocess.Popen[str]:
     return process
 
 
+def said_to_its_end(process: subprocess.Popen[str]) -> list[str]:
+    """What it says until it ends. Not by `communicate`, which doesn't know of what was read ahead with the first lines."""
+    assert process.stdout
+    lines = process.stdout.read().splitlines()
+    process.communicate()
+    return lines
+
+
 def told(changes: Iterator[Change] | list[Change]) -> list[tuple[str, str, str, int]]:
     return [(c.entity, c.entity_id, c.change, c.version) for c in changes]
 
@@ -257,7 +265,7 @@ def test_a_follower_that_is_killed_goes_on_where_it_was(ledger_url: str) -> None
         follower.communicate()
         ledger.conditions.save_many(condition(name) for name in [*names[10:], "last"])
         again = started(FOLLOWER, ledger_url, seen[-1][0])
-        seen += [line.split() for line in again.communicate()[0].splitlines()]
+        seen += [line.split() for line in said_to_its_end(again)]
         assert [name for _, name in seen] == [*names, "last"]
 
 
@@ -279,7 +287,7 @@ def test_each_of_several_followers_sees_all_while_several_write(ledger_url: str)
         expected = [f"{c.change_id} {c.entity_id}" for c in ledger.changes.since()]
         assert len(expected) == 41
         for follower in followers:
-            assert follower.communicate()[0].splitlines() == expected
+            assert said_to_its_end(follower) == expected
 
 
 # --- the roads ----------------------------------------------------------------------------------------------------------
