@@ -200,7 +200,8 @@ class Collection:
     async def _take_free(self, stop: asyncio.Event) -> list[str]:
         """The symbols whose leases this process got just now: of the others another process is the writer."""
         now, taken = asyncio.get_running_loop().time(), []
-        for symbol in [symbol for symbol, since in self._wanted.items() if since <= now]:
+        # One that was refused may be due again while its writer still closes: a second one here would fence it off.
+        for symbol in [symbol for symbol, since in self._wanted.items() if since <= now and symbol not in self.feeds]:
             if stop.is_set() or not self.places.take():
                 break
             if await self._take_or_wait(symbol):

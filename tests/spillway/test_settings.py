@@ -132,7 +132,7 @@ def test_an_empty_section_or_key_is_the_default(file: Path) -> None:
         ("collect: [{venue: v, symbols: []}]", "FILE: collect.0.symbols: given a list, expected"),
         ("collect: {venue: v}", "FILE: collect: given a mapping, expected a list"),
         ('collect: [{venue: " ", symbols: [S]}]', "FILE: collect.0.venue: given ' ', expected 1 to 64 printable"),
-        ('collect: [{venue: v, symbols: [S, "A\\nB"]}]', "FILE: collect.0.symbols.1: given 'A\\nB', expected 1 to 64 printable"),
+        ('collect: [{venue: v, symbols: [S, "A\\nB"]}]', "FILE: collect.0.symbols.1: given 'A\\nB', expected 1 to 64"),
         ("collect: [{venue: v, symbols: [S], price_group: {S: 0}}]", "FILE: collect.0.price_group.S: given 0, expected"),
         ("collect: [{venue: v, symbols: [S], price_group: {T: 1}}]", "FILE: collect.0: given a mapping, expected a price"),
         (
