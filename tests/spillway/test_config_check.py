@@ -93,7 +93,7 @@ def test_all_that_is_wrong_is_told_at_once(file: Path) -> None:
         ("{venue: ccxt-nowhere, symbols: [BTC/USDT]}", "collect.0: venue 'ccxt-nowhere'"),
         ("{venue: ccxt-kucoin, symbols: [BTC/USDT], record: true}", "collect.0: ccxt-kucoin: ws_url, rest_url and record"),
         ('{venue: "bin/ance", symbols: [BTCUSDT]}', "collect.0.venue: given 'bin/ance'"),
-        ("{venue: binance, symbols: [" + "B" * 65 + "]}", "collect.0.symbols: symbol"),
+        ("{venue: binance, symbols: [" + "B" * 65 + "]}", "collect.0.symbols.0: given 'BBBB"),
     ],
 )
 def test_what_cannot_be_collected_is_a_problem(file: Path, collect: str, told: str) -> None:
